@@ -1,0 +1,1 @@
+"""What looks: one module a subject. A collector reports facts and never judges."""

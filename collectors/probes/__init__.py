@@ -1,0 +1,1 @@
+"""The half that runs inside the patient: standard library and the patient's own packages only."""

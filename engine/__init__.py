@@ -1,0 +1,1 @@
+"""What thinks: facts, inference, diagnosis, prescription, verification, reports, command line."""

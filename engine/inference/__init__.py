@@ -1,0 +1,1 @@
+"""Forward chaining: rules in, activations out, on one of two engines."""

@@ -1,0 +1,1 @@
+"""Reports: text for people, JSON and other formats for tools."""

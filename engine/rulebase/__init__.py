@@ -1,0 +1,1 @@
+"""Rules as data: reading YAML, checking it, compiling it to the intermediate form."""

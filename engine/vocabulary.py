@@ -1,0 +1,660 @@
+"""The fact vocabulary: every kind of fact and every field, declared once.
+
+A collector can assert, and a rule can name, only what stands here; the reference page and
+the JSON Schema of rule files are generated from it. Fields are flat and typed. What needs
+arithmetic, comparison between facts or similarity is worked out by a collector and asserted
+as a derived fact, so that rules only test constants and join on equality.
+
+Conventions. Config paths are dotted (``decoder.hidden_size``; list items ``rates.0``; the
+top level is the empty string). Tensor names are patterns with layers collapsed
+(``layers.{0..31}.q_proj.weight``); shapes read ``(64, 3, 64)``. Module names are dotted,
+package names are distribution names (``mlx-audio``). Stages are those of ``engine.model``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mlx_diagnose.engine.model import Scalar
+
+FieldType = Literal["str", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a kind: its type, whether it may be null, and what it means."""
+
+    type: FieldType
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fact: what it says, who observes it, and its fields."""
+
+    name: str
+    doc: str
+    collector: str
+    fields: Mapping[str, Field]
+
+
+def _s(doc: str) -> Field:
+    return Field("str", doc)
+
+
+def _so(doc: str) -> Field:
+    return Field("str", doc, nullable=True)
+
+
+def _i(doc: str) -> Field:
+    return Field("int", doc)
+
+
+def _io(doc: str) -> Field:
+    return Field("int", doc, nullable=True)
+
+
+def _f(doc: str) -> Field:
+    return Field("float", doc)
+
+
+def _b(doc: str) -> Field:
+    return Field("bool", doc)
+
+
+def _bo(doc: str) -> Field:
+    return Field("bool", doc, nullable=True)
+
+
+def _kind(name: str, collector: str, doc: str, /, **fields: Field) -> Kind:
+    return Kind(name, doc, collector, fields)
+
+
+_KINDS = (
+    # -- conclusions that other rules may build on ----------------------------------------
+    _kind(
+        "finding",
+        "inference",
+        "A finding that a rule concluded, one fact a subject.",
+        rule=_s("the rule"),
+        failure_class=_s("such as config/missing-key"),
+        severity=_s("error, warning or info"),
+        stage=_so("stage"),
+        subject_kind=_so("config_key, tensor, file, package, module, repo, model_type or component"),
+        subject=_so("its name"),
+    ),
+    # -- target and patient ---------------------------------------------------------------
+    _kind(
+        "target",
+        "target",
+        "What was asked to be diagnosed.",
+        model=_s("as the user wrote it"),
+        source=_s("directory, hub or bundle"),
+        state=_s("present, uncached (a hub id with no snapshot here), incomplete (a snapshot without config.json), not-a-directory or unreadable"),
+        name=_s("the directory or repository name that the loader takes name parts from"),
+        path=_so("the directory that the loader reads"),
+        category=_s("tts, stt, sts, vad, lid, codec, music"),
+        offline_by_user=_b("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set by the user"),
+    ),
+    _kind(
+        "probe",
+        "patient",
+        "How the patient process as a whole went: one fact a run.",
+        outcome=_s("completed, crashed, timed-out, memory-exceeded, not-python, no-interpreter, no-mlx-audio, or protocol-error"),
+        detail=_so("one line: signal, return code, what was said on stderr"),
+        signal=_so("name of the signal that ended it, such as SIGSEGV"),
+        stage=_so("the stage it was in when it ended"),
+        file=_so("innermost Python file at a crash or time-out"),
+        line=_io("line in that file"),
+        limit=_io("the limit that was exceeded: seconds or bytes"),
+    ),
+    _kind(
+        "interpreter",
+        "environment",
+        "The patient's interpreter and machine.",
+        version=_s("Python version, such as 3.11.7"),
+        system=_s("Linux, Darwin or Windows"),
+        machine=_s("x86_64, arm64, aarch64"),
+        os_version=_so("macOS or kernel release"),
+        memory_bytes=_io("physical memory"),
+        free_disk_bytes=_io("free space where the model lies"),
+    ),
+    _kind(
+        "backend",
+        "environment",
+        "What MLX computes on, or why mlx.core does not import.",
+        importable=_b("mlx.core imports"),
+        device=_so("gpu or cpu, MLX's default device"),
+        metal=_bo("Metal is available"),
+        library_package=_so("the installed distribution that ships the native library (mlx-metal, mlx-cpu, mlx-cuda...), null when there is none"),
+        error=_so("the message of the ImportError"),
+    ),
+    _kind(
+        "package",
+        "environment",
+        "A distribution that matters to the load.",
+        name=_s("canonical distribution name"),
+        installed=_b("whether it is installed"),
+        version=_so("installed version"),
+    ),
+    _kind(
+        "requirement",
+        "environment",
+        "A declared requirement of an installed distribution (without extras) on another.",
+        owner=_s("the distribution that declares it"),
+        owner_version=_s("its version"),
+        package=_s("the distribution that is required"),
+        specifier=_s("the declared range, such as >=0.31,<0.32; empty for any"),
+        installed_version=_so("what is installed, null when absent"),
+        satisfied=_b("whether the installed version is in the range"),
+    ),
+    # -- how mlx-audio resolves a model -----------------------------------------------------
+    _kind(
+        "loader",
+        "resolution",
+        "The load function of the installed mlx-audio that was run.",
+        module=_s("module of the function, such as mlx_audio.tts.utils"),
+        function=_s("its name"),
+        strict=_bo("its default strictness, null where it takes none"),
+        mlx_audio_version=_so("the version the package gives itself"),
+        shared=_b("it delegates to mlx_audio.utils.base_load_model"),
+    ),
+    _kind(
+        "family",
+        "resolution",
+        "A model family (module) that the installed mlx-audio has.",
+        category=_s("category folder"),
+        name=_s("module name"),
+    ),
+    _kind(
+        "resolution",
+        "resolution",
+        "How the loader got from config and name to a family.",
+        declared=_so("model_type of config.json (or architecture), null when absent"),
+        declared_key=_so("the config key it came from"),
+        resolved=_s("the family name the loader tries to import"),
+        via=_s("remapping, declared, name-part, name-part-remapping, first-name-part, or none"),
+        name_part=_so("the part of the directory or repository name that decided"),
+        family_exists=_b("the installed mlx-audio has that family in that category"),
+        declared_exists=_b("the declared type, remapped, is itself a family of the category"),
+        declared_family=_so("the family that the declared type alone would give"),
+        category=_s("category asked for"),
+    ),
+    _kind(
+        "type_candidate",
+        "resolution",
+        "Another family or category that the config would fit.",
+        declared=_so("model_type of config.json"),
+        family=_s("candidate family"),
+        category=_s("its category"),
+        reason=_s("same-name-other-category, similar-name, normalised-name, config-keys, known-alias, or supported-since"),
+        score=_f("0 to 1"),
+        since=_so("the mlx-audio release that brought it, for supported-since"),
+        best=_b("the best candidate of this run"),
+    ),
+    # -- configuration ------------------------------------------------------------------------
+    _kind(
+        "config_file",
+        "config",
+        "config.json as a file.",
+        file=_s("its name"),
+        state=_s("ok, absent, empty, unreadable, invalid-json, not-an-object, too-deep, lfs-pointer or not-utf8"),
+        line=_io("where parsing failed"),
+        column=_io("column there"),
+        message=_so("what the parser said"),
+        alternative=_so("another file present that could be the config (params.json, config.yaml, ...)"),
+    ),
+    _kind(
+        "config_key",
+        "config",
+        "A key of config.json.",
+        path=_s("dotted path"),
+        parent=_s("dotted path of its section, empty at the top"),
+        name=_s("last part of the path"),
+        type=_s("object, array, string, number, boolean or null"),
+        value=_so("JSON text of a scalar (strings unquoted), null for containers"),
+        line=_io("line in config.json"),
+    ),
+    _kind(
+        "config_class",
+        "signature",
+        "A class that takes a section of the config.",
+        class_name=_s("its name"),
+        section=_s("config path that it takes, empty for the top level"),
+        unknown_keys=_s("dropped, rejected, accepted (**kwargs) or nested"),
+        file=_so("source file"),
+        line=_io("line of the class"),
+    ),
+    _kind(
+        "init_parameter",
+        "signature",
+        "A parameter that a config class takes.",
+        class_name=_s("the class"),
+        section=_s("config path of its section"),
+        name=_s("parameter name"),
+        path=_s("dotted config path: section and name"),
+        required=_b("it has no default"),
+        type=_so("annotation as text"),
+        default=_so("the default as JSON text"),
+    ),
+    _kind(
+        "unknown_key",
+        "config_difference",
+        "A config key that the class of its section does not take.",
+        path=_s("dotted path"),
+        section=_s("its section"),
+        name=_s("last part"),
+        class_name=_s("the class"),
+        effect=_s("dropped (silently) or rejected (TypeError)"),
+        housekeeping=_b("a key that every checkpoint may carry (model_type, architectures, transformers_version, torch_dtype, quantization, ...)"),
+        line=_io("line in config.json"),
+    ),
+    _kind(
+        "absent_key",
+        "config_difference",
+        "A parameter of a config class that config.json does not give.",
+        path=_s("dotted path where it belongs"),
+        section=_s("its section"),
+        name=_s("parameter name"),
+        class_name=_s("the class"),
+        required=_b("it has no default"),
+        default=_so("the default taken, as JSON text"),
+        is_section=_b("its type is itself a config class (a whole section is missing)"),
+    ),
+    _kind(
+        "absent_section",
+        "config_difference",
+        "A whole section that the family needs and config.json does not have.",
+        path=_s("dotted path of the section"),
+        class_name=_so("the class that would take it"),
+        required=_b("loading needs it"),
+        flattened=_b("its keys stand at another level instead"),
+        found_at=_so("the level where its keys stand, for flattened"),
+    ),
+    _kind(
+        "key_similarity",
+        "config_difference",
+        "A given key that may be an absent parameter under another name.",
+        given=_s("dotted path in config.json"),
+        wanted=_s("dotted path of the absent parameter"),
+        score=_f("similarity of the names, 0 to 1"),
+        required=_b("the wanted parameter is required"),
+        known_alias=_b("the pair is a known alias (n_layers and num_hidden_layers)"),
+        value_fits=_bo("the value, given under the wanted name, makes the load pass or agrees with the shapes; null when not tried"),
+        best=_b("no other candidate for either side scores as high"),
+        value=_so("JSON text of the value"),
+        given_line=_io("line in config.json"),
+    ),
+    _kind(
+        "type_disagreement",
+        "config_difference",
+        "A config value whose type is not the annotated one.",
+        path=_s("dotted path"),
+        name=_s("last part"),
+        expected=_s("int, float, bool, str, list, dict"),
+        actual=_s("the JSON type"),
+        value=_so("JSON text"),
+        convertible=_b("the value converts without loss (\"512\" to 512)"),
+        converted=_so("JSON text of the converted value"),
+        line=_io("line in config.json"),
+    ),
+    _kind(
+        "config_repair",
+        "counterfactual",
+        "A single change of the config that was tried on the real classes and made the mismatch smaller.",
+        path=_s("dotted path"),
+        operation=_s("replace, add, rename, remove or move"),
+        old=_so("JSON text of the value now, null when the key is absent"),
+        new=_so("JSON text of the value tried, null for remove"),
+        new_path=_so("where the value goes, for rename and move"),
+        default=_so("JSON text of the default that stood in, for add"),
+        mismatches_before=_i("tensors that did not fit before"),
+        mismatches_after=_i("tensors that do not fit with the change"),
+        loads=_b("with this change alone the whole load passes"),
+        stage_after=_so("the stage that fails with the change, null when it loads"),
+        clears_failure=_b("the failing stage passes with the change"),
+        unique=_b("no other change of the same size does as well"),
+        alternatives=_so("the others, comma separated, when not unique"),
+        evidence=_so("the tensor that shows the value, with its shape"),
+        tried=_i("number of changes tried"),
+    ),
+    # -- the run ----------------------------------------------------------------------------
+    _kind(
+        "stage",
+        "load",
+        "A stage of the loader.",
+        name=_s("stage"),
+        status=_s("passed, failed, skipped, blocked or not-reached"),
+        seconds=_f("wall time"),
+        peak_memory=_io("peak resident bytes of the process at its end"),
+    ),
+    _kind(
+        "exception",
+        "load",
+        "An exception met in the load.",
+        stage=_s("the stage it happened in"),
+        role=_s("raised (ended the load), cause (of the raised one, explicit or in its context), or swallowed (caught on the way)"),
+        type=_s("class name without module"),
+        module=_s("module of the class"),
+        message=_s("its text, first 500 characters"),
+        origin=_s("loader, family, codec, mlx, huggingface_hub, transformers, stdlib, or dependency: whose code raised it"),
+        package=_so("distribution of that code"),
+        file=_so("file of the frame that raised it"),
+        line=_io("line there"),
+        function=_so("function there"),
+        source=_so("that source line, stripped"),
+        family_file=_so("innermost frame in mlx-audio's model code"),
+        family_line=_io("line there"),
+        family_function=_so("function there"),
+        root_cause=_b("the innermost of the chain"),
+    ),
+    _kind(
+        "missing_argument",
+        "exceptions",
+        "TypeError: a required argument was not given.",
+        stage=_s("stage"),
+        class_name=_s("class or function"),
+        name=_s("argument"),
+        section=_so("config path of the class, where known"),
+        path=_s("dotted config path of the missing key, as well as it is known"),
+    ),
+    _kind(
+        "unexpected_argument",
+        "exceptions",
+        "TypeError: an argument that the callee does not take.",
+        stage=_s("stage"),
+        class_name=_s("class or function"),
+        name=_s("argument"),
+        path=_so("dotted config path, where known"),
+        in_config=_b("the name is a key of config.json"),
+    ),
+    _kind(
+        "missing_key",
+        "exceptions",
+        "KeyError or AttributeError on the config: the code reads a key that is not there.",
+        stage=_s("stage"),
+        name=_s("the key"),
+        path=_s("dotted config path, as well as it is known"),
+        file=_so("who reads it"),
+        line=_io("line there"),
+        how=_s("key, attribute, none (an attribute of a section that is null) or message (the exception's text names it)"),
+    ),
+    _kind(
+        "missing_module",
+        "exceptions",
+        "ModuleNotFoundError somewhere in the load.",
+        stage=_s("stage"),
+        module=_s("the module that was not found"),
+        package=_so("the distribution that provides it, as well as it is known"),
+        top=_s("first part of the module name"),
+        importer=_so("module or file that imports it"),
+        importer_line=_io("line there"),
+        masked_as=_so("the message that hides it (Model type x not supported), null when it is raised as itself"),
+        swallowed=_b("it was caught and the load went on"),
+        kind_of=_s("dependency (another distribution), family (the module of the model type itself) or internal (a module of mlx-audio)"),
+        declared=_bo("mlx-audio declares the package as a requirement"),
+        declared_extra=_so("the extra of mlx-audio that would bring it"),
+    ),
+    _kind(
+        "missing_name",
+        "exceptions",
+        "A name that a module does not have: ImportError 'cannot import name' or AttributeError on a module.",
+        stage=_s("stage"),
+        module=_s("the module"),
+        name=_s("the name it lacks"),
+        package=_so("its distribution"),
+        version=_so("installed version of that distribution"),
+        importer=_so("who wants it"),
+        importer_line=_io("line there"),
+        circular=_b("the module was only partially initialised"),
+        internal=_b("the module belongs to mlx-audio itself"),
+    ),
+    _kind(
+        "native_error",
+        "exceptions",
+        "A compiled library did not load or was built against another version.",
+        stage=_s("stage"),
+        what=_s("missing-library, missing-symbol, abi-mismatch or no-backend"),
+        library=_so("file or symbol"),
+        package=_so("distribution that needs it"),
+        message=_s("the text"),
+    ),
+    _kind(
+        "reach",
+        "load",
+        "Something outside the model directory that the patient's code reached for.",
+        stage=_s("stage"),
+        what=_s("hub, socket, subprocess, unpickle or file"),
+        target=_s("repository, host, command or path"),
+        item=_so("the file asked for inside a repository"),
+        outcome=_s("found, not-cached, not-found, refused, failed or blocked"),
+        file=_so("the line of the patient's code that asked"),
+        line=_io("line there"),
+        at_import=_b("it happened while a module was being imported"),
+        swallowed=_b("it failed and the load went on"),
+        config_path=_so("the config key that names the target, where one does"),
+        offline_by_us=_b("it failed only because the probe is offline"),
+    ),
+    _kind(
+        "file_wanted",
+        "load",
+        "A file that the load looked for and did not find.",
+        stage=_s("stage"),
+        path=_s("as asked for"),
+        name=_s("base name"),
+        in_model=_b("it belongs inside the model directory"),
+        in_package=_b("it belongs inside an installed package"),
+        package=_so("that package"),
+        raised=_b("its absence ended the load"),
+        file=_so("who asked"),
+        line=_io("line there"),
+    ),
+    _kind(
+        "value_read",
+        "load",
+        "Code that reads tensor values where only shapes are known: what follows depends on values.",
+        stage=_s("stage"),
+        operation=_s("eval, item, tolist, array, bool, ..."),
+        file=_so("who reads"),
+        line=_io("line there"),
+    ),
+    _kind(
+        "output",
+        "load",
+        "A warning or error line that the patient printed while loading.",
+        stream=_s("stdout or stderr"),
+        text=_s("the line"),
+        level=_s("warning or error"),
+    ),
+    # -- checkpoint ---------------------------------------------------------------------------
+    _kind(
+        "weights_file",
+        "checkpoint",
+        "A file that holds, or should hold, weights.",
+        file=_s("name relative to the model directory"),
+        format=_s("safetensors, npz, pytorch, gguf, onnx, flax, tensorflow, nemo or other"),
+        state=_s("ok, lfs-pointer, empty, truncated, header-corrupt, header-too-large, overlap, unreadable, dangling-link or not-examined"),
+        read_by_loader=_b("the loader of this category reads this file"),
+        size=_i("bytes on disk"),
+        expected_size=_io("bytes that the header claims"),
+        tensors=_i("tensors in the header"),
+        detail=_so("what exactly is wrong"),
+    ),
+    _kind(
+        "weights_summary",
+        "checkpoint",
+        "All weights files together.",
+        readable=_i("files that the loader reads and that are sound"),
+        unreadable_format=_i("weights files in formats that the loader does not read"),
+        subfolder=_i("safetensors files below the top directory, which the loader does not see"),
+        tensors=_i("distinct tensors in the readable files"),
+        parameters=_i("elements in them"),
+        bytes=_i("bytes in them"),
+        quantized=_b("there are packed uint32 weights with scales"),
+        duplicates=_i("tensor names that stand in more than one file"),
+        formats=_s("comma separated formats found"),
+    ),
+    _kind(
+        "shard",
+        "checkpoint",
+        "A shard that the index names.",
+        file=_s("shard file name"),
+        index_file=_s("the index"),
+        present=_b("it is there and sound"),
+        tensors=_i("tensors that the index assigns to it"),
+        outside=_b("its name points outside the model directory"),
+    ),
+    _kind(
+        "packed_layer",
+        "checkpoint",
+        "Quantised tensors of one packing, as their shapes show it.",
+        bits=_io("bits, null where the shapes allow several"),
+        group_size=_io("group size, null likewise"),
+        mode=_s("affine, or mxfp4 and others where scales are uint8"),
+        layers=_i("layers packed so"),
+        example=_s("one of them"),
+        packed_width=_i("columns of the packed weight"),
+        scales_width=_i("columns of its scales"),
+        candidates=_s("bits/group_size pairs that the shapes allow, comma separated"),
+        logical_width=_io("input width that the model gives the layer, where known"),
+    ),
+    _kind(
+        "quantization_block",
+        "config",
+        "The quantization section of config.json.",
+        present=_b("quantization or quantization_config is there"),
+        key=_so("the key it stands under"),
+        bits=_io("bits at the top of the block"),
+        group_size=_io("group size there"),
+        mode=_so("mode"),
+        method=_so("quant_method of a transformers-style block"),
+        is_object=_b("it is a JSON object"),
+        per_layer=_i("number of per-layer entries"),
+        line=_io("line in config.json"),
+    ),
+    _kind(
+        "quantization_disagreement",
+        "checkpoint",
+        "Packing in the checkpoint against the quantization block.",
+        aspect=_s("undeclared, bits, group_size, mode, missing-bits, declared-but-plain, predicate-excludes or layer"),
+        declared=_so("what config.json says, as text"),
+        actual=_so("what the shapes show, as text"),
+        key=_so("config path of the setting"),
+        layer=_so("a layer that shows it"),
+        layers=_i("how many layers"),
+        certain=_b("the shapes allow only this reading"),
+    ),
+    _kind(
+        "tensor_difference",
+        "weights_difference",
+        "Tensors of one collapsed name that do not fit the model at load.",
+        tensor=_s("collapsed name"),
+        status=_s("missing (model has it, checkpoint not), unexpected (the reverse) or shape"),
+        count=_i("tensors behind the name"),
+        expected=_so("shape in the model"),
+        received=_so("shape in the checkpoint after sanitize"),
+        component=_s("first part of the name"),
+        suffix=_s("last part of the name, such as weight, scales, biases"),
+        example=_s("one full name"),
+        file=_so("the weights file, where it has it"),
+    ),
+    _kind(
+        "weights_difference",
+        "weights_difference",
+        "All differences between model and checkpoint at load, summed.",
+        missing=_i("tensors the model wants and does not get"),
+        unexpected=_i("tensors it gets and does not want"),
+        shape=_i("tensors of another shape"),
+        matched=_i("tensors that fit"),
+        strict=_b("the loader asked for a strict match"),
+        raised=_b("the load ended because of them"),
+        quantized_suffixes_only=_b("all missing or unexpected ones end in scales or biases, or are packed weights"),
+        single=_b("exactly one collapsed name differs"),
+        only=_s("missing, unexpected, shape when only that happens; else mixed or none"),
+    ),
+    _kind(
+        "tensor_rename",
+        "weights_difference",
+        "Unexpected tensors that are the missing ones under another name: shapes agree one to one.",
+        style=_s("prefix-added (the checkpoint has one too many), prefix-removed (it lacks one), prefix-replaced, suffix-replaced or renamed"),
+        found=_s("prefix, suffix or name in the checkpoint; empty for prefix-removed"),
+        wanted=_s("what the model calls it; empty for prefix-added"),
+        count=_i("tensors that fit after the renaming"),
+        share_of_missing=_f("of all missing ones, 0 to 1"),
+        share_of_unexpected=_f("of all unexpected ones, 0 to 1"),
+        example_found=_s("one full name in the checkpoint"),
+        example_wanted=_s("the same in the model"),
+        ambiguous=_b("several assignments fit the shapes"),
+    ),
+    _kind(
+        "tensor_layout",
+        "weights_difference",
+        "Tensors whose axes are in another order than the model wants.",
+        tensor=_s("collapsed name"),
+        permutation=_s("axes to take, such as (0, 2, 1)"),
+        expected=_s("shape in the model"),
+        received=_s("shape after sanitize"),
+        stored=_so("shape in the file, before sanitize"),
+        sanitize_transposed=_b("the stored shape was right and sanitize moved the axes: it is not idempotent"),
+        count=_i("tensors so"),
+        all_shape_differences=_b("every shape difference of the load is one of layout"),
+    ),
+    _kind(
+        "sanitize_loss",
+        "weights_difference",
+        "Tensors of the checkpoint that sanitize took away.",
+        pattern=_s("collapsed name"),
+        suffix=_s("last part: scales, biases, weight, ..."),
+        count=_i("how many"),
+        quantization_metadata=_b("they are scales or biases of packed weights that stayed"),
+        wanted=_b("the model, quantised as the checkpoint is, wants them"),
+    ),
+    _kind(
+        "layers_absent",
+        "weights_difference",
+        "A numbered run of layers of which the checkpoint has another number than the model.",
+        stem=_s("name of the list, such as model.layers"),
+        in_model=_i("count in the model"),
+        in_checkpoint=_i("count in the checkpoint"),
+    ),
+)
+
+#: Every kind of fact by name.
+VOCABULARY: Mapping[str, Kind] = {kind.name: kind for kind in _KINDS}
+
+_PYTHON_TYPES: Mapping[FieldType, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool,),
+}
+
+#: What a fact may hold as text; longer text is cut, since the engines hold facts in C memory.
+MAX_TEXT = 2000
+
+
+def check_fields(kind: str, fields: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """``fields`` completed to exactly the declared ones of ``kind``, text cut to :data:`MAX_TEXT`.
+
+    Raises KeyError for an unknown kind or field and TypeError for a value of another type
+    or a missing field that is not nullable: both are defects of a collector.
+    """
+    declared = VOCABULARY[kind].fields
+    unknown = fields.keys() - declared.keys()
+    if unknown:
+        raise KeyError(f"fact kind {kind!r} has no field {sorted(unknown)[0]!r}")
+    checked: dict[str, Scalar] = {}
+    for name, field in declared.items():
+        value = fields.get(name)
+        if value is None:
+            if not field.nullable:
+                raise TypeError(f"{kind}.{name} must be given")
+        elif not isinstance(value, _PYTHON_TYPES[field.type]) or (isinstance(value, bool) and field.type != "bool"):
+            raise TypeError(f"{kind}.{name} must be {field.type}, not {type(value).__name__}")
+        elif isinstance(value, str) and len(value) > MAX_TEXT:
+            value = value[:MAX_TEXT]
+        checked[name] = value
+    return checked

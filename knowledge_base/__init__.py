@@ -1,0 +1,1 @@
+"""What is known about models: aliases, families, components, known-good configurations, schemas."""
