@@ -206,6 +206,7 @@ _KINDS = (
         column=_io("column there"),
         message=_so("what the parser said"),
         alternative=_so("another file present that could be the config (params.json, config.yaml, ...)"),
+        duplicate_keys=_so("dotted paths of keys given more than once, comma separated; the last one counts"),
     ),
     _kind(
         "config_key",
