@@ -1,0 +1,216 @@
+"""Single changes of a config that might mend a load, likeliest first, read off the facts of the failure.
+
+Names come from similarity, types from annotations, numbers from the shapes: where the model
+wants ``m`` and the checkpoint has ``c``, a key of value ``m`` may want to be ``c``, a factor of
+``m`` may want to scale, an addend to shift; a key that equals a count of layers may want the
+count of the checkpoint. Nothing here decides: every candidate is tried.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_diagnose.collectors.config_edit import Edit, Path, leaves
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.engine.memory import WorkingMemory
+
+#: Pairs of sizes (model, checkpoint) that are followed up.
+_MAX_PAIRS = 12
+#: Sizes up to here occur everywhere and point to nothing.
+_TRIVIAL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An edit, how likely it is (larger first), what it was read off, and the default it overrides."""
+
+    edit: Edit
+    weight: float
+    evidence: str | None = None
+    default: Any = None
+
+
+def candidates(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> list[Candidate]:
+    """All candidates, the likeliest first, each edit once."""
+    best: dict[str, Candidate] = {}
+    for candidate in _all(config, memory, run):
+        key = repr(candidate.edit)
+        if key not in best or best[key].weight < candidate.weight:
+            best[key] = candidate
+    return sorted(best.values(), key=lambda candidate: (-candidate.weight, repr(candidate.edit)))
+
+
+def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
+    yield from _renames(memory)
+    yield from _conversions(config, memory)
+    yield from _moved_sections(config, memory)
+    yield from _model_types(config, memory)
+    yield from _quantization(config, memory)
+    yield from _numbers(config, memory, run)
+    yield from _switches(config, memory, run)
+
+
+def _path(dotted: str) -> Path:
+    return tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
+
+
+def _renames(memory: WorkingMemory) -> Iterator[Candidate]:
+    for fact in memory.of("key_similarity"):
+        score = float(fact["score"] or 0)
+        bonus = 20 if fact["required"] else 10
+        yield Candidate(
+            Edit("rename", _path(str(fact["given"])), to=_path(str(fact["wanted"]))),
+            bonus + score * 10 + (5 if fact["best"] else 0),
+            evidence=f"{fact['given']} = {fact['value']}",
+        )
+
+
+def _conversions(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    for fact in memory.of("type_disagreement", convertible=True):
+        if fact["converted"] is not None:
+            yield Candidate(Edit("replace", _path(str(fact["path"])), json.loads(str(fact["converted"]))), 30)
+
+
+def _moved_sections(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    """A section whose keys stand flat at another level is put together again."""
+    for fact in memory.of("absent_section", flattened=True):
+        section = str(fact["path"])
+        names = [str(parameter["name"]) for parameter in memory.of("init_parameter", section=section)]
+        source: Any = config
+        for part in _path(str(fact["found_at"] or "")) if fact["found_at"] else ():
+            source = source[part]
+        if isinstance(source, Mapping):
+            gathered = {name: source[name] for name in names if name in source}
+            if gathered:
+                yield Candidate(Edit("add", _path(section), gathered), 25)
+
+
+def _model_types(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    resolution = memory.one("resolution")
+    if resolution is None:
+        return
+    wanted = [str(fact["family"]) for fact in memory.of("type_candidate", category=resolution["category"])]
+    declared_family = resolution["declared_family"]
+    if declared_family is not None and declared_family != resolution["resolved"]:
+        wanted.append(str(declared_family))
+    operation = "replace" if "model_type" in config else "add"
+    for position, family in enumerate(dict.fromkeys(wanted)):
+        if family != config.get("model_type"):
+            yield Candidate(Edit(operation, ("model_type",), family), 28 - position)  # type: ignore[arg-type]
+
+
+def _quantization(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    """A quantization block as the packed shapes show it."""
+    block = memory.one("quantization_block", present=True)
+    key = str(block["key"]) if block is not None and block["key"] else "quantization"
+    current = config.get(key)
+    for fact in memory.of("packed_layer"):
+        for pair in str(fact["candidates"]).split(","):
+            bits, _, group_size = pair.strip().partition("/")
+            if not (bits.isdecimal() and group_size.isdecimal()):
+                continue
+            wanted: dict[str, Any] = {"group_size": int(group_size), "bits": int(bits)}
+            if fact["mode"] not in (None, "affine"):
+                wanted["mode"] = fact["mode"]
+            evidence = f"{fact['example']}: packed {fact['packed_width']}, scales {fact['scales_width']}"
+            weight = 26 + (2 if fact["bits"] == int(bits) else 0) + min(int(str(fact["layers"])), 100) / 100
+            if isinstance(current, dict):
+                changed = {name: value for name, value in wanted.items() if current.get(name) != value}
+                if len(changed) == 1:
+                    ((name, value),) = changed.items()
+                    operation = "replace" if name in current else "add"
+                    yield Candidate(Edit(operation, (key, name), value), weight, evidence)  # type: ignore[arg-type]
+                elif changed:
+                    yield Candidate(Edit("replace", (key,), {**current, **changed}), weight - 1, evidence)
+            else:
+                operation = "replace" if key in config else "add"
+                yield Candidate(Edit(operation, (key,), wanted), weight, evidence)  # type: ignore[arg-type]
+
+
+def _numbers(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
+    pairs, evidence = _size_pairs(run)
+    counts = [
+        (int(str(fact["in_model"])), int(str(fact["in_checkpoint"])), str(fact["stem"])) for fact in memory.of("layers_absent")
+    ]
+    if not pairs and not counts:
+        return
+    given = [(path, value, None) for path, value in leaves(dict(config)) if type(value) is int and value > 0]
+    for path, value, default in [*given, *_defaulted_numbers(memory)]:
+        operation = "replace" if default is None else "add"
+        for (wanted, found), weight in pairs:
+            for new, factor in _fitting(value, wanted, found):
+                yield Candidate(
+                    Edit(operation, path, new),  # type: ignore[arg-type]
+                    factor * (1 + weight / 1000),
+                    evidence[wanted, found],
+                    default,
+                )
+        for in_model, in_checkpoint, stem in counts:
+            if value == in_model or value > in_model:
+                new = value + in_checkpoint - in_model
+                if new > 0:
+                    yield Candidate(
+                        Edit(operation, path, new),  # type: ignore[arg-type]
+                        9 if value == in_model else 2,
+                        f"{stem} has {in_checkpoint} layers in the checkpoint, {in_model} in the model",
+                        default,
+                    )
+
+
+def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]:
+    """Values that ``value`` may want to be when a size ``wanted`` by the model is ``found`` in the checkpoint."""
+    if value == wanted:
+        yield found, 10
+        return
+    if found * value % wanted == 0:
+        yield found * value // wanted, 6 if wanted % value == 0 or value % wanted == 0 else 3
+    if value > _TRIVIAL and value + found - wanted > 0:
+        yield value + found - wanted, 2
+
+
+def _defaulted_numbers(memory: WorkingMemory) -> Iterator[tuple[Path, int, int]]:
+    for fact in memory.of("absent_key", required=False):
+        try:
+            default = json.loads(str(fact["default"]))
+        except ValueError:
+            continue
+        if type(default) is int and default > 0:
+            yield _path(str(fact["path"])), default, default
+
+
+def _size_pairs(run: LoadRun) -> tuple[list[tuple[tuple[int, int], int]], dict[tuple[int, int], str]]:
+    """The sizes that disagree, most frequent first, each with a tensor that shows it."""
+    if run.tensors is None:
+        return [], {}
+    pairs: Counter[tuple[int, int]] = Counter()
+    evidence: dict[tuple[int, int], str] = {}
+    given = run.tensors["sanitized"]
+    for name, (_, shape) in run.tensors["model"].items():
+        other = given.get(name)
+        if other is None or len(other[1]) != len(shape):
+            continue
+        for wanted, found in zip(shape, other[1], strict=True):
+            if wanted != found and wanted > 0 and found > 0:
+                pairs[wanted, found] += 1
+                evidence.setdefault((wanted, found), f"{name} is {_text(other[1])}, the model wants {_text(shape)}")
+    return pairs.most_common(_MAX_PAIRS), evidence
+
+
+def _text(shape: Iterable[int]) -> str:
+    return "(" + ", ".join(str(size) for size in shape) + ")"
+
+
+def _switches(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
+    """A switch adds or removes modules: flip each, given or defaulted, when names differ."""
+    if run.tensors is None or not (run.tensors["counts"]["missing"] or run.tensors["counts"]["unexpected"]):
+        return
+    for path, value in leaves(dict(config)):
+        if type(value) is bool:
+            yield Candidate(Edit("replace", path, not value), 5)
+    for fact in memory.of("absent_key", required=False):
+        if fact["default"] in ("true", "false"):
+            yield Candidate(Edit("add", _path(str(fact["path"])), fact["default"] == "false"), 4, default=fact["default"] == "true")

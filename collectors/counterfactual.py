@@ -1,0 +1,107 @@
+"""Finds the one change of the config behind a failure, by trying changes and watching what fits.
+
+Asserts a ``config_repair`` fact for the change that mends most; one that several do equally well
+is asserted once, as not unique, with its alternatives named.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_diagnose.collectors.candidates import Candidate, candidates
+from mlx_diagnose.collectors.config_edit import Edit, dotted
+from mlx_diagnose.collectors.trials import Outcome, Trials
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance, stage_index
+
+#: Trials of one search at most; the time budget usually ends it first on large models.
+MAX_TRIALS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """The best single edit found: what it makes of the config, how the load ends with it."""
+
+    edit: Edit
+    config: dict[str, Any]
+    outcome: Outcome
+    unique: bool
+
+
+def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials) -> Repair | None:
+    """Try the candidates on ``config``; assert and return the best that is better than ``base``."""
+    tried: list[tuple[Candidate, dict[str, Any], Outcome]] = []
+    for candidate in candidates(config, memory, base.run)[:MAX_TRIALS]:
+        try:
+            changed = candidate.edit.apply(config)
+        except (KeyError, IndexError, TypeError):
+            continue
+        outcome = trials.run(changed)
+        if outcome is None:
+            break
+        tried.append((candidate, changed, outcome))
+    better = [entry for entry in tried if _better(entry[2], base)]
+    if not better:
+        return None
+    rank = max(outcome.rank() for _, _, outcome in better)
+    best = [entry for entry in better if entry[2].rank() == rank]
+    candidate, changed, outcome = best[0]
+    _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
+    return Repair(candidate.edit, changed, outcome, len(best) == 1)
+
+
+def _better(outcome: Outcome, base: Outcome) -> bool:
+    """Whether a change mends something: a later stage, or fewer tensors that do not fit at load."""
+    if outcome.stage == base.stage and base.mismatches == 0:
+        return False
+    return outcome.rank() > base.rank()
+
+
+def _assert(
+    memory: WorkingMemory,
+    config: Mapping[str, Any],
+    candidate: Candidate,
+    base: Outcome,
+    outcome: Outcome,
+    others: Sequence[Candidate],
+    tried: int,
+) -> None:
+    edit = candidate.edit
+    memory.add(
+        "config_repair",
+        Provenance("counterfactual", path=edit.dotted),
+        path=edit.dotted,
+        operation=edit.operation,
+        old=_old(config, edit),
+        new=None if edit.operation in ("rename", "move", "remove") else json.dumps(edit.value),
+        new_path=dotted(edit.to) if edit.to is not None else None,
+        default=None if candidate.default is None else json.dumps(candidate.default),
+        mismatches_before=base.mismatches,
+        mismatches_after=outcome.mismatches,
+        loads=outcome.loads,
+        stage_after=outcome.stage,
+        clears_failure=outcome.loads or stage_index(outcome.stage) > stage_index(base.stage),
+        unique=not others,
+        alternatives=", ".join(_words(other.edit) for other in others[:5]) or None,
+        evidence=candidate.evidence,
+        tried=tried,
+    )
+
+
+def _old(config: Mapping[str, Any], edit: Edit) -> str | None:
+    value: Any = config
+    try:
+        for part in edit.path:
+            value = value[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return json.dumps(value)
+
+
+def _words(edit: Edit) -> str:
+    if edit.to is not None:
+        return f"{edit.dotted} to {dotted(edit.to)}"
+    return edit.dotted if edit.operation == "remove" else f"{edit.dotted} = {json.dumps(edit.value)}"

@@ -1,0 +1,187 @@
+"""What one run of the patient's loader reported, gathered from the probe's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlx_diagnose.collectors.process import Ending, Message
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, StageResult, StageStatus, stage_index
+
+_HERE = Provenance("load")
+
+
+@dataclass(slots=True)
+class LoadRun:
+    """Messages of one run, by subject. ``outcome`` is None when the process ended before it came."""
+
+    hello: Message | None = None
+    mlx_audio: Message | None = None
+    backend: Message | None = None
+    loader: Message | None = None
+    resolution: Message | None = None
+    tensors: Message | None = None
+    signature: Mapping[str, Any] | None = None
+    value_read: Message | None = None
+    outcome: Message | None = None
+    chain: list[Message] = field(default_factory=list)
+    traceback: str = ""
+    reaches: list[Message] = field(default_factory=list)
+    steps: dict[str, Message] = field(default_factory=dict)
+    unavailable: list[Message] = field(default_factory=list)
+
+    def take(self, messages: Iterable[Message]) -> LoadRun:
+        """Gather messages; the latest of a kind counts."""
+        for message in messages:
+            kind = message["m"]
+            if kind == "stage":
+                self.steps[message["name"]] = message
+            elif kind == "exceptions":
+                self.chain, self.traceback = message["chain"], message["text"]
+            elif kind == "reach":
+                self.reaches.append(message)
+            elif kind == "unavailable":
+                self.unavailable.append(message)
+            elif kind == "signature":
+                self.signature = message["document"]
+            elif kind == "resolution":
+                known = self.resolution or {}
+                self.resolution = {**known, **{key: value for key, value in message.items() if value}}
+            elif kind in ("hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "outcome"):
+                setattr(self, kind, message)
+        return self
+
+    @property
+    def loads(self) -> bool:
+        """The loader returned a model."""
+        return self.outcome is not None and self.outcome["loads"] is True
+
+    @property
+    def failed_stage(self) -> str | None:
+        """The stage that an exception ended, or that was running when the process ended."""
+        if self.outcome is not None:
+            return None if self.outcome["loads"] else str(self.outcome["stage"])
+        running = [name for name, step in self.steps.items() if step["status"] == "running"]
+        return running[0] if running else None
+
+    @property
+    def mismatches(self) -> int:
+        """Tensors that did not fit at load; 0 where the load did not come so far."""
+        if self.tensors is None:
+            return 0
+        counts = self.tensors["counts"]
+        return int(counts["missing"] + counts["unexpected"] + counts["shape"])
+
+
+def stage_results(run: LoadRun, *, blocked: bool) -> list[StageResult]:
+    """The ten stages of a run. ``blocked``: the failing one failed only for something that we withheld."""
+    failed = run.failed_stage
+    results = []
+    for name in STAGES:
+        step = run.steps.get(name)
+        status: StageStatus
+        exception = None
+        if name == failed:
+            status = "blocked" if blocked or run.value_read is not None else "failed"
+            exception = _record(run)
+        elif step is not None and step["status"] == "passed":
+            # Also where an old loader reads the weights before it makes the model.
+            status = "passed"
+        elif failed is not None and stage_index(name) > stage_index(failed):
+            status = "blocked" if blocked or run.value_read is not None else "not-reached"
+        else:
+            status = "skipped" if run.loads or failed is not None and run.steps else "not-reached"
+        seconds = round(step["seconds"], 6) if step is not None and step["status"] != "running" else None
+        results.append(StageResult(name, status, seconds, step.get("peak_memory") if step else None, exception))
+    return results
+
+
+def _record(run: LoadRun) -> ExceptionRecord | None:
+    if not run.chain:
+        return None
+    raised = run.chain[0]
+    frame = raised["frames"][-1] if raised["frames"] else {}
+    return ExceptionRecord(
+        type=raised["type"],
+        message=raised["message"],
+        file=frame.get("file"),
+        line=frame.get("line"),
+        function=frame.get("function"),
+        traceback=run.traceback or None,
+    )
+
+
+def blocking_reach(run: LoadRun) -> Message | None:
+    """The reach whose failure ended the load, if it failed only for want of network, else None.
+
+    A reach ended the load when its error is in the chain of the raised exception.
+    """
+    texts = {(link["type"], link["message"][:500]) for link in run.chain}
+    for reach in reversed(run.reaches):
+        if reach["outcome"] in ("not-cached", "blocked", "failed") and (reach["error"], reach["message"]) in texts:
+            return reach
+    # transformers turns a hub error into an OSError of its own, without a chain.
+    stage = run.failed_stage
+    for reach in reversed(run.reaches):
+        if reach["outcome"] == "not-cached" and reach["stage"] == stage and run.chain and _says_unreachable(run.chain):
+            return reach
+    return None
+
+
+_UNREACHABLE = ("couldn't connect to", "offline", "cached files", "Can't load", "not the path to a directory")
+
+
+def _says_unreachable(chain: Iterable[Message]) -> bool:
+    return any(words in link["message"] for link in chain for words in _UNREACHABLE)
+
+
+def assert_facts(memory: WorkingMemory, run: LoadRun, ending: Ending, stages: Iterable[StageResult], *, offline_by_us: bool) -> None:
+    """Assert ``probe``, ``stage``, ``reach``, ``value_read`` facts of a run."""
+    memory.add(
+        "probe",
+        _HERE,
+        outcome=_outcome(run, ending),
+        detail=ending.detail,
+        signal=ending.signal,
+        stage=run.failed_stage if run.outcome is None else None,
+        file=ending.file,
+        line=ending.line,
+        limit=ending.limit,
+    )
+    for stage in stages:
+        memory.add("stage", _HERE, name=stage.name, status=stage.status, seconds=float(stage.seconds or 0), peak_memory=stage.peak_memory)
+    blocking = blocking_reach(run)
+    for reach in run.reaches:
+        if reach["outcome"] == "found" and reach["what"] != "hub":
+            continue
+        memory.add(
+            "reach",
+            Provenance("load", reach["file"], reach["line"]),
+            stage=reach["stage"],
+            what=reach["what"],
+            target=reach["target"],
+            item=reach["item"],
+            outcome=reach["outcome"],
+            file=reach["file"],
+            line=reach["line"],
+            at_import=reach["at_import"],
+            swallowed=reach["outcome"] != "found" and reach is not blocking and not _same_reach(reach, blocking),
+            offline_by_us=offline_by_us and reach["outcome"] in ("not-cached", "blocked"),
+        )
+    if run.value_read is not None:
+        read = run.value_read
+        memory.add("value_read", _HERE, stage=read["stage"], operation=read["operation"], file=read["file"], line=read["line"])
+
+
+def _same_reach(reach: Message, blocking: Message | None) -> bool:
+    return blocking is not None and reach["target"] == blocking["target"] and reach["stage"] == blocking["stage"]
+
+
+def _outcome(run: LoadRun, ending: Ending) -> str:
+    if ending.outcome == "completed" and run.mlx_audio is not None and run.mlx_audio["directory"] is None:
+        return "no-mlx-audio"
+    if ending.outcome == "completed" and any(link["type"] == "MemoryError" or "bad_alloc" in link["message"] for link in run.chain):
+        return "memory-exceeded"
+    return ending.outcome

@@ -1,0 +1,51 @@
+"""Scratch copies of a model directory in which a change is tried; the original is never touched.
+
+A copy links to everything unchanged and holds only what is changed. It keeps the name of the
+original, because a directory's name steers mlx-audio's resolution.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Overlays:
+    """A folder of scratch copies of one model directory; removed on leaving the context."""
+
+    def __init__(self, original: Path, name: str) -> None:
+        self._original = original
+        self._name = name
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._count = 0
+
+    def __enter__(self) -> Overlays:
+        self._folder = tempfile.TemporaryDirectory(prefix="diagnose-trial-", ignore_cleanup_errors=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        assert self._folder is not None
+        self._folder.cleanup()
+
+    def with_config(self, config: Mapping[str, Any]) -> Path:
+        """A copy whose config.json holds ``config``."""
+        return self._make({"config.json": json.dumps(config).encode()})
+
+    def _make(self, changed: Mapping[str, bytes]) -> Path:
+        assert self._folder is not None
+        self._count += 1
+        copy = Path(self._folder.name, str(self._count), self._name)
+        copy.mkdir(parents=True)
+        with os.scandir(self._original) as entries:
+            for entry in entries:
+                if entry.name not in changed:
+                    # To the entry itself, not where it leads: snapshots are links into blobs.
+                    os.symlink(os.path.abspath(entry.path), copy / entry.name)
+        for name, content in changed.items():
+            (copy / name).write_bytes(content)
+        return copy

@@ -1,0 +1,309 @@
+"""One run of the patient's own load function, with its stages marked and its outcome reported.
+
+Also the entry of the probe process: it says hello, loads once, and then serves further loads of
+changed copies (counterfactuals) from the same process until its requests end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import platform
+import sys
+import traceback
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Dict, List, Optional, TextIO
+
+from mlx_diagnose.collectors.probes import failures, ghosts, installed, limits, shims, signature, stages, tensors, watch
+from mlx_diagnose.collectors.probes.channel import Channel
+
+
+class Loader:
+    """The load function of one category of the installed mlx-audio, with its steps wrapped."""
+
+    def __init__(self, channel: Channel, directory: Optional[str], category: str) -> None:
+        self._channel = channel
+        self._directory = directory
+        self.category = category
+        self.clock = stages.StageClock(self._stage)
+        self.seen: Dict[str, Any] = {}
+        self._watched_classes: List[type] = []
+        self._module: Any = None
+        self.load: Optional[Callable[..., Any]] = None
+
+    # -- preparing ---------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Import the loader of the category and put the marks in place. Raises what the import raises."""
+        self._module = importlib.import_module("mlx_audio.%s.utils" % self.category)
+        shared = sys.modules.get("mlx_audio.utils")
+        owners = [module for module in (self._module, shared) if module is not None]
+        for name, stage in stages.LOADER_STEPS.items():
+            around = self._resolving if stage == "architecture" else self._step(stage)
+            for owner in owners:
+                stages.wrap_attribute(owner, name, around)
+        self._wrap_import()
+        if not any(hasattr(owner, "load_weights") for owner in owners):
+            self._wrap_mlx()
+        self.load = getattr(self._module, "load_model", None) or getattr(self._module, "load", None)
+        if self.load is None:
+            raise ImportError("mlx_audio.%s.utils has no load_model" % self.category)
+        parameters = inspect.signature(self.load).parameters
+        self._channel.send(
+            "loader",
+            module=self.load.__module__,
+            function=self.load.__name__,
+            strict=parameters["strict"].default if "strict" in parameters else None,
+            shared=hasattr(shared, "base_load_model"),
+            category=self.category,
+        )
+        self._parameters = parameters
+
+    def _step(self, stage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        return lambda function: stages.wrap(self.clock, function, stage)
+
+    def _wrap_mlx(self) -> None:
+        """Releases whose loader reads and quantises in line: mark by the MLX functions it calls."""
+        import mlx.core as mx
+        import mlx.nn as nn
+
+        stages.wrap_attribute(mx, "load", self._step("weights"))
+        stages.wrap_attribute(nn, "quantize", self._step("quantize"))
+
+    def _resolving(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark the architecture step and, on its return, the classes of the family."""
+        names = list(inspect.signature(function).parameters)
+
+        def resolve(*args: Any, **kwargs: Any) -> Any:
+            given = dict(zip(names, args), **kwargs)
+            asked = given.get("model_type")
+            with self.clock.step("architecture"):
+                result = function(*args, **kwargs)
+            module, resolved = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
+            self.seen["module"] = module
+            self._report_resolution(asked, given.get("model_name"), resolved)
+            self._mark_family(module)
+            return result
+
+        resolve.__wrapped__ = function  # type: ignore[attr-defined]
+        return resolve
+
+    def _report_resolution(self, asked: Any, parts: Any, resolved: Any) -> None:
+        self._channel.send(
+            "resolution",
+            asked=asked if isinstance(asked, str) else None,
+            name_parts=[str(part) for part in parts or []],
+            resolved=resolved if isinstance(resolved, str) else None,
+        )
+
+    def _wrap_import(self) -> None:
+        """Inside resolution, importing a family that exists is the import stage."""
+        original = importlib.import_module
+        clock, seen = self.clock, self.seen
+        prefix = "mlx_audio.%s.models." % self.category
+        directory = self._directory or ""
+        models = os.path.join(directory, self.category, "models")
+
+        def import_module(name: str, package: Optional[str] = None) -> Any:
+            if clock.active == "architecture" and isinstance(name, str) and name.startswith(prefix):
+                family = seen["tried"] = name[len(prefix) :]
+                # A zipped package has no folders to look at: there it counts as found.
+                if not os.path.isdir(models) or installed.has_family(directory, self.category, family):
+                    clock.advance("import")
+            return original(name, package)
+
+        importlib.import_module = import_module
+
+    def _mark_family(self, module: Any) -> None:
+        config_class = getattr(module, "ModelConfig", None)
+        model_class = getattr(module, "Model", None)
+        for owner, names in ((config_class, ("from_dict",)), (model_class, ("__init__", "from_config"))):
+            if isinstance(owner, type) and owner not in self._watched_classes:
+                for name in names:
+                    stages.wrap_attribute(owner, name, self._step("construct"))
+                self._watched_classes.append(owner)
+                if owner is model_class:
+                    stages.wrap_attribute(owner, "sanitize", self._step("sanitize"))
+                    stages.wrap_attribute(owner, "load_weights", self._loading)
+                    stages.wrap_attribute(owner, "post_load_hook", self._step("post_load"))
+
+    def _loading(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark the load step and remember what met what, for the difference."""
+
+        def load_weights(model: Any, weights: Any = None, *args: Any, **kwargs: Any) -> Any:
+            if self.clock.active is not None or not isinstance(weights, (list, tuple)):
+                with self.clock.step("load"):
+                    return function(model, weights, *args, **kwargs)
+            strict = bool(kwargs.get("strict", args[0] if args else True))
+            self.seen.update(model=model, weights=weights, strict=strict)
+            with self.clock.step("load"):
+                if not strict:
+                    self._send_tables(raised=False)
+                result = function(model, weights, *args, **kwargs)
+            self.seen.pop("model", None)
+            self.seen.pop("weights", None)
+            return result
+
+        load_weights.__wrapped__ = function  # type: ignore[attr-defined]
+        load_weights.__name__ = "load_weights"
+        return load_weights
+
+    def _send_tables(self, raised: bool) -> None:
+        """Report the model's parameters against the weights given, whole if they differ."""
+        model = tensors.parameters(self.seen["model"])
+        given = tensors.table(self.seen["weights"])
+        counts = tensors.differences(model, given)
+        if not raised and not (counts["missing"] or counts["unexpected"] or counts["shape"]):
+            return
+        model, given = tensors.trimmed(model, given)
+        self._channel.send(
+            "tensors", model=model, sanitized=given, counts=counts, strict=self.seen["strict"], raised=raised
+        )
+
+    # -- loading -----------------------------------------------------------------------------
+
+    def _stage(self, name: str, status: str, seconds: float, peak: Optional[int]) -> None:
+        self._channel.send("stage", name=name, status=status, seconds=seconds, peak_memory=peak)
+
+    def run(self, path: str, *, ghost: bool = False, revision: Optional[str] = None) -> None:
+        """Load ``path`` once, lazily, with the default strictness, and report how it ended."""
+        self.clock.reset()
+        self.seen.clear()
+        arguments: Dict[str, Any] = {}
+        if "lazy" in self._parameters:
+            arguments["lazy"] = True
+        if revision is not None:
+            arguments["revision"] = revision
+        guard: ContextManager[None] = ghosts.refuse_reads() if ghost else nullcontext()
+        assert self.load is not None
+        try:
+            with guard:
+                self.load(path, **arguments)
+        except ghosts.ValueDependent as read:
+            stage = self.clock.blame(read)
+            self._channel.send("value_read", stage=stage, operation=read.operation, file=read.file, line=read.line)
+            self._channel.send("outcome", loads=None, stage=stage)
+        except BaseException as error:
+            self._failed(error)
+        else:
+            self._channel.send("outcome", loads=True, stage=None)
+
+    def _failed(self, error: BaseException) -> None:
+        stage = self.clock.blame(error)
+        self._channel.send("exceptions", chain=failures.chain(error, stage), text=_text(error))
+        if stage in ("architecture", "import"):
+            self._report_resolution(None, None, self.seen.get("tried"))
+        if "model" in self.seen:
+            _quietly(self._channel, "tensors", lambda: self._send_tables(raised=True))
+        if "module" in self.seen:
+            _quietly(self._channel, "signature", self._send_signature)
+        self._channel.send("outcome", loads=False, stage=stage)
+
+    def _send_signature(self) -> None:
+        self._channel.send("signature", document=signature.describe(self.seen["module"]))
+
+
+def _text(error: BaseException) -> str:
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    return "".join(line for line in lines if "<diagnose>/" not in line)[-20000:]
+
+
+def _quietly(channel: Channel, what: str, work: Callable[[], None]) -> None:
+    """Run a part of the report that the patient's objects may break; say so instead of failing."""
+    try:
+        work()
+    except Exception as error:
+        channel.send("unavailable", what=what, reason="%s: %s" % (type(error).__name__, error))
+
+
+def _hello(channel: Channel) -> None:
+    channel.send(
+        "hello",
+        python=platform.python_version(),
+        implementation=sys.implementation.name,
+        executable=sys.executable,
+        prefix=sys.prefix,
+        system=platform.system(),
+        machine=platform.machine(),
+        os_version=platform.mac_ver()[0] or platform.release(),
+        path=[entry for entry in sys.path if entry],
+        pid=os.getpid(),
+    )
+
+
+def _backend(channel: Channel) -> bool:
+    try:
+        import mlx.core as mx
+    except BaseException as error:
+        channel.send("backend", importable=False, error="%s: %s" % (type(error).__name__, error))
+        channel.send("exceptions", chain=failures.chain(error, "import"), text=_text(error))
+        return False
+    metal = getattr(mx, "metal", None)
+    channel.send(
+        "backend",
+        importable=True,
+        device=str(mx.default_device()),
+        metal=bool(metal.is_available()) if metal is not None else None,
+        version=getattr(mx, "__version__", None),
+    )
+    return True
+
+
+def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
+    """Entry of the probe. Ends the process itself: nothing of the patient runs at exit."""
+    channel = Channel(reports)
+    _hello(channel)
+    limits.apply(job.get("address_space"))
+    directory = installed.package_directory()
+    category = job.get("category")
+    if directory is not None:
+        config = None if category else installed.read_config(job.get("directory"))
+        category = category or installed.category_of(directory, config, job.get("name", ""))
+    channel.send(
+        "mlx_audio",
+        directory=directory,
+        version=installed.version(directory) if directory else None,
+        category=category or "tts",
+    )
+    _drop_from_path(job.get("directory"))
+    loader = Loader(channel, directory, category or "tts")
+    watcher = watch.Watch(channel.send, lambda: loader.clock.active or "import", job.get("directory"), job["offline"])
+    watcher.install()
+    ready = _backend(channel) and _prepare(loader, channel)
+    if ready:
+        loader.run(job["load"], ghost=job.get("ghost", False), revision=job.get("revision"))
+    channel.send("done", ready=ready)
+    for line in requests:
+        _serve(loader, channel, line)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _prepare(loader: Loader, channel: Channel) -> bool:
+    """Import the loader; a failure there is a failed import stage."""
+    try:
+        loader.prepare()
+    except BaseException as error:
+        channel.send("stage", name="import", status="failed", seconds=0.0, peak_memory=stages.peak_memory())
+        channel.send("exceptions", chain=failures.chain(error, "import"), text=_text(error))
+        channel.send("outcome", loads=False, stage="import")
+        return False
+    return True
+
+
+def _serve(loader: Loader, channel: Channel, line: str) -> None:
+    request = json.loads(line)
+    if request.get("shim") == "metal-kernels":
+        shims.stub_metal_kernels()
+    loader.run(request["load"], ghost=request.get("ghost", False))
+    channel.send("done", ready=True)
+
+
+def _drop_from_path(directory: Optional[str]) -> None:
+    """Python files that came with the model are not importable."""
+    if directory is None:
+        return
+    model = os.path.realpath(directory)
+    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != model]

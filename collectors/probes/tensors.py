@@ -1,0 +1,47 @@
+"""Names, types and shapes of a model's parameters and of a checkpoint's tensors, and their difference."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, List, Tuple
+
+Table = Dict[str, List[Any]]
+
+#: A table larger than this is cut to the differences; it would cost more to send than it tells.
+MAX_TENSORS = 200_000
+
+
+def table(pairs: Iterable[Tuple[str, Any]]) -> Table:
+    """``{name: [dtype, shape]}``; what is not an array has no entry."""
+    found: Table = {}
+    for name, array in pairs:
+        shape = getattr(array, "shape", None)
+        dtype = getattr(array, "dtype", None)
+        if shape is not None and dtype is not None:
+            found[str(name)] = [str(dtype).rsplit(".", 1)[-1], [int(size) for size in shape]]
+    return found
+
+
+def parameters(model: Any) -> Table:
+    """The parameters of an ``mlx.nn.Module`` as a table."""
+    from mlx.utils import tree_flatten
+
+    return table(tree_flatten(model.parameters()))
+
+
+def differences(model: Table, given: Table) -> Dict[str, int]:
+    """Counts of tensors missing, unexpected, of another shape, and matched."""
+    missing = sum(1 for name in model if name not in given)
+    unexpected = sum(1 for name in given if name not in model)
+    shape = sum(1 for name in model if name in given and model[name][1] != given[name][1])
+    return {"missing": missing, "unexpected": unexpected, "shape": shape, "matched": len(model) - missing - shape}
+
+
+def trimmed(model: Table, given: Table) -> Tuple[Table, Table]:
+    """Both tables, without what fits where they are too large to send whole."""
+    if len(model) + len(given) <= MAX_TENSORS:
+        return model, given
+    fits = {name for name in model if name in given and model[name][1] == given[name][1]}
+    return (
+        {name: value for name, value in model.items() if name not in fits},
+        {name: value for name, value in given.items() if name not in fits},
+    )

@@ -1,0 +1,104 @@
+"""Finds what the user named: a local directory, or a repository with a snapshot in the hub cache."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+#: ``org/name`` as the hub writes it (``huggingface_hub/utils/_validators.py::validate_repo_id``).
+_REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?$")
+_REVISION = re.compile(r"^[\w./-]+$")
+_TRUE = {"1", "ON", "YES", "TRUE"}
+
+State = Literal["present", "uncached", "incomplete", "not-a-directory", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A target as it stands on this machine.
+
+    ``load`` is what the patient's load function is given, ``directory`` what it reads (None for
+    a repository without a snapshot), ``name`` the last part of path or id, from which mlx-audio
+    takes name parts.
+    """
+
+    model: str
+    source: Literal["directory", "hub"]
+    state: State
+    load: str
+    name: str
+    directory: Path | None
+
+
+def locate(model: str, revision: str | None = None, environ: Mapping[str, str] = os.environ) -> Located:
+    """Find ``model``. What exists as a path is a path, as for mlx-audio's own loader."""
+    path = Path(model).expanduser()
+    if path.exists() or not _REPO_ID.match(model) or "/" not in model:
+        # Not resolved: links keep their own name, and the name steers mlx-audio.
+        absolute = Path(os.path.abspath(path))
+        return Located(model, "directory", _state(absolute), str(absolute), absolute.name, absolute)
+    snapshot = cached_snapshot(model, revision, environ)
+    name = model.split("/")[-1]
+    if snapshot is None:
+        return Located(model, "hub", "uncached", model, name, None)
+    state: State = "present" if (snapshot / "config.json").exists() else "incomplete"
+    return Located(model, "hub", state, model, name, snapshot)
+
+
+def _state(path: Path) -> State:
+    if not path.is_dir():
+        return "not-a-directory"
+    return "present" if os.access(path, os.R_OK | os.X_OK) else "unreadable"
+
+
+def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """The hub cache, as ``huggingface_hub/constants.py`` finds it."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if environ.get(variable):
+            return Path(os.path.expandvars(environ[variable])).expanduser()
+    if environ.get("HF_HOME"):
+        return Path(os.path.expandvars(environ["HF_HOME"])).expanduser() / "hub"
+    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def cached_snapshot(repo_id: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The snapshot of a repository that is in the cache, or None."""
+    revision = revision or "main"
+    repository = cache_directory(environ) / ("models--" + repo_id.replace("/", "--"))
+    if not _REVISION.match(revision) or ".." in revision:
+        return None
+    commit = revision
+    try:
+        commit = (repository / "refs" / revision).read_text(encoding="utf-8").strip() or revision
+    except (OSError, UnicodeDecodeError):
+        pass
+    snapshot = repository / "snapshots" / commit
+    return snapshot if re.fullmatch(r"[\w.-]+", commit) and snapshot.is_dir() else None
+
+
+def offline_by_user(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user's own environment forbids the network."""
+    return any(environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+
+
+def assert_facts(memory: WorkingMemory, located: Located, category: str | None, environ: Mapping[str, str] = os.environ) -> None:
+    """Assert the ``target`` fact."""
+    memory.add(
+        "target",
+        Provenance("target", str(located.directory) if located.directory else None),
+        model=located.model,
+        source=located.source,
+        state=located.state,
+        name=located.name,
+        path=str(located.directory) if located.directory else None,
+        category=category or "tts",
+        offline_by_user=offline_by_user(environ),
+    )

@@ -1,0 +1,80 @@
+"""Tries changed configs on the patient's own loader, in the live probe session.
+
+A trial is a scratch copy of the model directory, loaded by the unmodified loader. Imports are
+done, weights are lazy: one costs milliseconds, so a fix can be tried before it is recommended.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.overlay import Overlays
+from mlx_diagnose.collectors.process import PatientProcess
+from mlx_diagnose.engine.model import STAGES, stage_index
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a load came: the stage that ended it (None when it loads) and the tensors that did not fit."""
+
+    stage: str | None
+    mismatches: int
+    run: LoadRun = field(compare=False, repr=False)
+
+    @property
+    def loads(self) -> bool:
+        return self.stage is None
+
+    def rank(self) -> tuple[int, int]:
+        """Larger is better: later stages first, then fewer mismatches.
+
+        Mismatches count only at the load stage; elsewhere the model was not compared.
+        """
+        return (len(STAGES) if self.stage is None else stage_index(self.stage), -self.mismatches)
+
+
+def outcome_of(run: LoadRun) -> Outcome:
+    """The outcome of a run that has ended; a run that was cut off counts as failed where it was."""
+    if run.loads:
+        return Outcome(None, run.mismatches, run)
+    return Outcome(run.failed_stage or STAGES[0], run.mismatches, run)
+
+
+class Trials:
+    """Runs trials within a budget of seconds; the same config is tried once.
+
+    ``spent`` and ``count`` say what it cost. After the process has ended nothing is tried any more.
+    """
+
+    def __init__(self, process: PatientProcess, overlays: Overlays, seconds: float) -> None:
+        self._process = process
+        self._overlays = overlays
+        self._until = time.monotonic() + seconds
+        self._known: dict[str, Outcome] = {}
+        self.count = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """No time left, or nobody there to try it."""
+        return time.monotonic() > self._until or self._process.ending is not None
+
+    def run(self, config: Mapping[str, Any]) -> Outcome | None:
+        """Load a copy with ``config``; None when the budget is spent or the process ended meanwhile."""
+        key = json.dumps(config, sort_keys=True)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        if self.exhausted:
+            return None
+        self.count += 1
+        directory = self._overlays.with_config(config)
+        run = LoadRun().take(self._process.request(load=str(directory)))
+        if run.outcome is None:
+            return None
+        self._known[key] = outcome_of(run)
+        return self._known[key]
