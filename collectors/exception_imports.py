@@ -1,0 +1,136 @@
+"""Modules and names that could not be imported, however the message that ended the load dresses them."""
+
+from __future__ import annotations
+
+import re
+
+from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
+from mlx_diagnose.collectors.exception_scene import Scene
+from mlx_diagnose.collectors.knowledge import distribution_of
+from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.engine.model import Provenance
+
+_NO_MODULE = re.compile(r"No module named '?(?P<module>[\w.\-]+)'?")
+_NO_NAME = re.compile(
+    r"cannot import name '(?P<name>[^']+)' from (?P<partial>partially initialized module )?'(?P<module>[^']+)'"
+)
+_NO_MODULE_ATTRIBUTE = re.compile(
+    r"(?P<partial>partially initialized )?module '?(?P<module>[\w.]+)'? has no attribute '?(?P<name>\w+)'?"
+)
+_MASKS = re.compile(
+    r"not supported|not installed|could not import|failed to import|unavailable|requires", re.IGNORECASE
+)
+
+
+def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    """Assert missing_module and missing_name."""
+    if doc.is_a("ModuleNotFoundError"):
+        module = doc.attribute("name") or _first(_NO_MODULE, doc.message)
+        if module:
+            _missing_module(scene, doc, at, module)
+    elif doc.is_a("ImportError"):
+        name = _NO_NAME.search(doc.message)
+        if name:
+            _missing_name(scene, doc, at, name["module"], name["name"], circular=name["partial"] is not None)
+        else:
+            _named_in_message(scene, doc, at)
+    elif doc.is_a("AttributeError"):
+        attribute = _NO_MODULE_ATTRIBUTE.search(doc.message)
+        if attribute:
+            circular = attribute["partial"] is not None
+            _missing_name(scene, doc, at, attribute["module"], attribute["name"], circular=circular)
+    elif doc.is_a("ValueError", "RuntimeError", "OSError"):
+        _named_in_message(scene, doc, at)
+
+
+def _named_in_message(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    """mlx-audio's own words: "Missing dependency while loading x: No module named 'y'"."""
+    module = _first(_NO_MODULE, doc.message)
+    if module and not any(_module_of(other) == module for other in scene.chain):
+        _missing_module(scene, doc, at, module)
+
+
+def _module_of(doc: ExceptionDoc) -> str | None:
+    if not doc.is_a("ModuleNotFoundError"):
+        return None
+    return doc.attribute("name") or _first(_NO_MODULE, doc.message)
+
+
+def _missing_module(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str) -> None:
+    frame = doc.innermost
+    kind_of = _kind_of(scene, module)
+    package = distribution_of(module) if kind_of == "dependency" else "mlx-audio"
+    declared, extra = _declared(scene, package) if kind_of == "dependency" else (None, None)
+    scene.memory.add(
+        "missing_module",
+        at,
+        stage=doc.stage,
+        module=clean(module, 200),
+        package=package,
+        top=module.split(".")[0],
+        importer=_importer(frame),
+        importer_line=frame.line if frame else None,
+        masked_as=_mask(scene, doc, module),
+        swallowed=doc.role == "swallowed",
+        kind_of=kind_of,
+        declared=declared,
+        declared_extra=extra,
+    )
+
+
+def _kind_of(scene: Scene, module: str) -> str:
+    parts = module.split(".")
+    if parts[0] != "mlx_audio":
+        return "dependency"
+    if len(parts) < 4 or parts[2] != "models":
+        return "internal"
+    return "family" if len(parts) == 4 or _names_type(scene, ".".join(parts[3:])) else "internal"
+
+
+def _names_type(scene: Scene, tail: str) -> bool:
+    """A dotted model type (``v1.5``) becomes a module path of more parts."""
+    declared = scene.config.get("model_type") if scene.config is not None else None
+    return isinstance(declared, str) and declared == tail
+
+
+def _declared(scene: Scene, package: str) -> tuple[bool | None, str | None]:
+    """Whether mlx-audio declares ``package``, and the extra that would bring it. None: its metadata was not seen."""
+    if not scene.memory.of("requirement", owner="mlx-audio") and not scene.extras:
+        return None, None
+    return bool(scene.memory.of("requirement", owner="mlx-audio", package=package)), scene.extras.get(package)
+
+
+def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:
+    """The message that ended the load, where it hides that ``module`` is missing."""
+    raised = scene.raised
+    if doc.role == "swallowed" or raised is None or raised is doc or module in raised.message:
+        return None
+    return clean(raised.message.strip(), 500) if _MASKS.search(raised.message) else None
+
+
+def _missing_name(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str, name: str, *, circular: bool) -> None:
+    frame = doc.innermost
+    internal = module.split(".")[0] == "mlx_audio"
+    package = "mlx-audio" if internal else distribution_of(module)
+    scene.memory.add(
+        "missing_name",
+        at,
+        stage=doc.stage,
+        module=clean(module, 200),
+        name=clean(name, 200),
+        package=package,
+        version=scene.packages.get(package),
+        importer=_importer(frame),
+        importer_line=frame.line if frame else None,
+        circular=circular,
+        internal=internal,
+    )
+
+
+def _importer(frame: Frame | None) -> str | None:
+    return (frame.module or frame.file) if frame else None
+
+
+def _first(pattern: re.Pattern[str], text: str) -> str | None:
+    match = pattern.search(text)
+    return match[1] if match else None

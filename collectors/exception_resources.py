@@ -1,0 +1,145 @@
+"""Compiled libraries that do not load and files that are not there, as exceptions tell them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mlx_diagnose.collectors.exception_docs import ExceptionDoc
+from mlx_diagnose.collectors.exception_scene import Scene
+from mlx_diagnose.collectors.knowledge import distribution_of
+from mlx_diagnose.collectors.origins import origin_of
+from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.engine.model import Provenance
+
+#: (what, pattern); the group ``library`` is the file or symbol. First match wins.
+_NATIVE: tuple[tuple[str, re.Pattern[str]], ...] = (
+    ("missing-library", re.compile(r"(?P<library>[^\s:'\"]+\.so[.\d]*): cannot open shared object file")),
+    ("missing-library", re.compile(r"Library not loaded: (?P<library>\S+)")),
+    ("missing-library", re.compile(r"DLL load failed while importing (?P<library>\w+)")),
+    ("missing-library", re.compile(r"cannot load library '(?P<library>[^']+)'")),
+    ("missing-symbol", re.compile(r"[Ss]ymbol not found(?: in flat namespace)?:? \(?'?(?P<library>[\w$.]+)")),
+    ("missing-symbol", re.compile(r"undefined symbol: (?P<library>[\w$.@]+)")),
+    ("abi-mismatch", re.compile(r"(?P<library>numpy\.\w+) size changed, may indicate binary incompatibility")),
+    ("abi-mismatch", re.compile(r"compiled (?:against|using) (?P<library>(?:ABI|API) version|NumPy 1\.x)")),
+    ("abi-mismatch", re.compile(r"(?P<library>numpy\.core\.multiarray|_ARRAY_API)(?: failed to import| not found)")),
+    ("abi-mismatch", re.compile(r"(?P<library>\S+)' \(mach-o file, but is an incompatible architecture")),
+    ("abi-mismatch", re.compile(r"(?P<library>[^\s:]+): (?:invalid|wrong) ELF (?:header|class)")),
+    ("abi-mismatch", re.compile(r"version `(?P<library>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found")),
+    ("no-backend", re.compile(r"^\[(?P<library>[\w:]+)\] .*\b(?:[Nn]o|without) (?:\w+ )?back-?end")),
+    ("no-backend", re.compile(r"^\[(?P<library>[\w:]+)\] .*back-?end is not available")),
+)
+_WANTED_FILE = (
+    re.compile(r"\[Errno 2\] No such file or directory: '(?P<file>[^']+)'"),
+    re.compile(r"Failed to open (?:file )?(?P<file>\S.*)$"),
+    re.compile(r"does not appear to have a file named (?P<file>[\w./\-]+?)\.?(?:\s|$)"),
+    re.compile(r"not found:?(?: at)? (?P<file>[~.]?/\S.*)$"),
+    re.compile(r"(?P<file>(?:[~.]?/)?[\w\-./]*\.\w{2,11}) (?:is |was )?(?:not found|does not exist|missing)\b"),
+    re.compile(
+        r"(?:[Nn]o|[Mm]issing|find|not found) (?:file )?['\"]?"
+        r"(?P<file>[\w\-./]+\.(?:json|model|txt|pth|pt|npz|safetensors|yaml|tiktoken|bin|wav))\b"
+    ),
+)
+
+
+def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    """Assert native_error and file_wanted."""
+    if _native_error(scene, doc, at):
+        return
+    if doc.is_a("FileNotFoundError", "OSError", "NotADirectoryError") or _failed_to_open(doc):
+        _file_wanted(scene, doc, at)
+
+
+def _native_error(scene: Scene, doc: ExceptionDoc, at: Provenance) -> bool:
+    if doc.is_a("ModuleNotFoundError") or not doc.is_a(
+        "ImportError", "OSError", "ValueError", "RuntimeError", "AttributeError", "SystemError"
+    ):
+        return False
+    for what, pattern in _NATIVE:
+        match = pattern.search(doc.message[:4000])
+        if match:
+            scene.memory.add(
+                "native_error",
+                at,
+                stage=doc.stage,
+                what=what,
+                library=clean(match["library"], 300),
+                package=_package(doc, what),
+                message=clean(doc.message, 500),
+            )
+            return True
+    return False
+
+
+def _package(doc: ExceptionDoc, what: str) -> str | None:
+    """The distribution whose compiled part it is."""
+    if what == "no-backend":
+        return "mlx"
+    path = doc.attribute("path") or next(iter(re.findall(r"/\S*?(?:site|dist)-packages/[^\s:',)]+", doc.message)), None)
+    if path:
+        owner = origin_of(path).package
+        if owner:
+            return owner
+    module = doc.attribute("name")
+    if module:
+        return distribution_of(module)
+    frame = doc.innermost
+    if frame is None:
+        return None
+    imported = re.match(r"(?:import|from)\s+([A-Za-z_][\w.]*)", frame.source)
+    return distribution_of(imported[1]) if imported else origin_of(frame.file).package
+
+
+def _failed_to_open(doc: ExceptionDoc) -> bool:
+    return doc.is_a("RuntimeError", "ValueError") and "Failed to open" in doc.message
+
+
+def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    path = _wanted_path(doc)
+    if path is None:
+        return
+    frame = doc.innermost
+    in_model, in_package = _inside(scene.model_directory, path), origin_of(path)
+    if not os.path.isabs(path) and "/" not in path:
+        # A bare name is looked for in the model's directory by everything that speaks so.
+        in_model = True
+    inside_package = not in_model and in_package.package is not None
+    scene.memory.add(
+        "file_wanted",
+        at,
+        stage=doc.stage,
+        path=clean(path, 500),
+        name=clean(os.path.basename(path.rstrip("/")), 200),
+        in_model=in_model,
+        in_package=inside_package,
+        package=in_package.package if inside_package else None,
+        raised=doc.role != "swallowed",
+        file=frame.file if frame else None,
+        line=frame.line if frame else None,
+    )
+
+
+def _wanted_path(doc: ExceptionDoc) -> str | None:
+    config = re.match(r"Config not found at (?P<directory>.+)", doc.message)
+    if config:  # mlx_audio/utils.py::load_config
+        return os.path.join(config["directory"].strip(), "config.json")
+    path = doc.attribute("filename")
+    if path is None and not doc.is_a("LocalEntryNotFoundError", "HfHubHTTPError"):
+        first = doc.message.strip().splitlines()[0] if doc.message.strip() else ""
+        path = next((match["file"] for match in (p.search(first) for p in _WANTED_FILE) if match), None)
+    if path is None or os.path.isdir(path) or doc.attributes.get("errno", 2) not in (2, 20):
+        return None
+    return path.strip().strip("'\"")
+
+
+def _inside(directory: Path | None, path: str) -> bool:
+    if directory is None or not os.path.isabs(path):
+        return False
+    wanted = os.path.realpath(path)
+    # Snapshots of the hub cache link into it; both the name and what it stands for count.
+    return any(
+        os.path.commonpath([root, candidate]) == root
+        for root in {os.path.abspath(directory), os.path.realpath(directory)}
+        for candidate in {os.path.abspath(path), wanted}
+    )
