@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import prod
+from os import SEEK_CUR
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
@@ -98,13 +99,15 @@ def write_safetensors(
     metadata: Mapping[str, str] | None = None,
     body: Body = "hole",
     seed: int = 0,
+    random_bytes: int | None = None,
 ) -> None:
     """Write a safetensors file with ``tensors`` in their order.
 
     ``body="hole"`` leaves the values unwritten (they read as zeros and take no disk space
     where the file system has sparse files); ``"random"`` writes small finite numbers, the
-    same for the same ``seed`` and names. Nothing larger than 1 MiB is held in memory.
-    Raises ValueError for an unknown type.
+    same for the same ``seed`` and names: all of them, or the first ``random_bytes`` of each
+    tensor, the rest a hole. Nothing larger than 1 MiB is held in memory. Raises ValueError
+    for an unknown type.
     """
     header: dict[str, object] = {}
     if metadata is not None:
@@ -117,11 +120,10 @@ def write_safetensors(
     text += b" " * (-len(text) % 8)  # the body starts aligned
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
         if body == "random":
             for name, tensor in tensors.items():
-                _write_random(file, name, tensor, seed)
-        else:
-            file.truncate(8 + len(text) + end)
+                _write_random(file, name, tensor, seed, random_bytes)
 
 
 def write_sharded(
@@ -161,17 +163,20 @@ def write_sharded(
     return tuple(files)
 
 
-def _write_random(file: IO[bytes], name: str, tensor: Tensor, seed: int) -> None:
+def _write_random(file: IO[bytes], name: str, tensor: Tensor, seed: int, limit: int | None) -> None:
     source = random.Random(f"{seed}:{name}")
-    size = byte_size(tensor)
     translations = _TRANSLATIONS[tensor[0]]
     step = len(translations)
+    hole = byte_size(tensor)
+    size = hole if limit is None else min(hole, limit // step * step)
+    hole -= size
     for start in range(0, size, _CHUNK):  # the chunk is a multiple of every item size
         block = bytearray(source.randbytes(min(_CHUNK, size - start)))
         for offset, table in enumerate(translations):
             if table is not None:
                 block[offset::step] = block[offset::step].translate(table)
         file.write(block)
+    file.seek(hole, SEEK_CUR)
 
 
 # -- collapsed tables ---------------------------------------------------------------------

@@ -96,6 +96,17 @@ def test_random_body_larger_than_a_chunk_is_complete(tmp_path: Path) -> None:
     assert math.isfinite(float(mx.sum(mx.load(str(file))["a"])))
 
 
+def test_a_sample_of_random_values_leaves_the_rest_a_hole(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    tensors = {"a": ("F32", (100_000,)), "b": ("BF16", (2,)), "c": ("F32", (10_000,))}
+    write_safetensors(file, tensors, body="random", random_bytes=4001)
+    loaded = mx.load(str(file))
+    for name in "ac":
+        assert float(mx.min(mx.abs(loaded[name][:1000]))) > 0
+        assert float(mx.max(mx.abs(loaded[name][1000:]))) == 0
+    assert float(mx.min(mx.abs(loaded["b"]))) > 0
+
+
 def test_shards_hold_everything_once_and_the_index_says_where(tmp_path: Path) -> None:
     tensors = {f"layers.{number}.weight": ("BF16", (4, number + 1)) for number in range(7)}
     files = write_sharded(tmp_path, tensors, shards=3)

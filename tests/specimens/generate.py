@@ -1,0 +1,78 @@
+"""Work out the tensor tables of specimens with the patient's own classes.
+
+``python -m tests.specimens.generate [FAMILY ...]``, in an environment that has the mlx-audio
+whose layout is wanted, from the top of the checkout. Each table is checked by
+``tests/test_families.py``: the real loader must accept what is written from it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mlx_diagnose.engine.specimen import Tensor
+from tests.specimens import configuration, families, recipe, tables, write_directory
+from tests.specimens.hub import environment
+from tests.specimens.recipe import Recipe, Tensors
+
+_FLOATS = {"F32"}
+
+
+def _companions(made: Recipe) -> None:
+    for repository in made.companions:
+        if repository.table is not None and repository.build is not None:
+            tables.write(repository.table, repository.build())
+
+
+def tensors_of(module: object, dtype: object = "F32") -> Tensors:
+    """Names, types and shapes of a module's parameters; 32-bit floats get the type ``dtype``."""
+    from mlx.utils import tree_flatten
+
+    names = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "uint32": "U32", "int32": "I32", "int64": "I64"}
+    result: dict[str, Tensor] = {}
+    for name, value in tree_flatten(module.parameters()):  # type: ignore[attr-defined]
+        kind = names[str(value.dtype).removeprefix("mlx.core.")]
+        if kind in _FLOATS:
+            kind = str(dtype(name) if callable(dtype) else dtype)
+        result[name] = (kind, tuple(value.shape))
+    return result
+
+
+def generate(family: str, work: Path) -> None:
+    """Write the tables of ``family``, small and full; HF_HOME must be ``work / "huggingface"``."""
+    made = recipe(family)
+    _companions(made)
+    for size in ("small", "full"):
+        config = configuration(family, size)  # type: ignore[arg-type]
+        path = work / size / made.name
+        write_directory(made, config, path, work / "huggingface")
+        patient = importlib.import_module(f"mlx_audio.tts.models.{family}")
+        given = {**config, "model_path": str(path)}
+        model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
+        parameters = tensors_of(made.module(model), made.dtype)
+        tables.write(f"{family}.{size}", made.layout(parameters, config))
+
+
+def main(names: list[str]) -> None:
+    for name in names or families():
+        if recipe(name).fails is not None:
+            continue
+        with tempfile.TemporaryDirectory() as work:
+            # A family a process: importing some of them changes the whole process.
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.specimens.generate", "--one", name, work],
+                env={**os.environ, **environment(Path(work) / "huggingface")},
+                check=False,
+            )
+            print(name, "ok" if done.returncode == 0 else "FAILED", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        generate(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main(sys.argv[1:])
