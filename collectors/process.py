@@ -245,6 +245,8 @@ class PatientProcess:
         code = self._process.poll()
         if not self._started:
             words = " ".join(self.output()[1].split())[-300:]
+            if "<diagnose>/" in words:
+                return Ending("protocol-error", f"the probe itself failed: {words}")
             return Ending("not-python", f"it ended with {code} before it answered{': ' + words if words else ''}")
         if code is not None and code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
