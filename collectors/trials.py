@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mlx_diagnose.collectors.load import LoadRun
@@ -25,6 +26,7 @@ class Outcome:
     stage: str | None
     mismatches: int
     run: LoadRun = field(compare=False, repr=False)
+    directory: Path | None = field(default=None, compare=False)
 
     @property
     def loads(self) -> bool:
@@ -38,11 +40,10 @@ class Outcome:
         return (len(STAGES) if self.stage is None else stage_index(self.stage), -self.mismatches)
 
 
-def outcome_of(run: LoadRun) -> Outcome:
+def outcome_of(run: LoadRun, directory: Path | None) -> Outcome:
     """The outcome of a run that has ended; a run that was cut off counts as failed where it was."""
-    if run.loads:
-        return Outcome(None, run.mismatches, run)
-    return Outcome(run.failed_stage or STAGES[0], run.mismatches, run)
+    stage = None if run.loads else run.failed_stage or STAGES[0]
+    return Outcome(stage, run.mismatches, run, directory)
 
 
 class Trials:
@@ -76,5 +77,5 @@ class Trials:
         run = LoadRun().take(self._process.request(load=str(directory)))
         if run.outcome is None:
             return None
-        self._known[key] = outcome_of(run)
+        self._known[key] = outcome_of(run, directory)
         return self._known[key]

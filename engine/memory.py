@@ -15,7 +15,9 @@ class WorkingMemory:
     Identity is kind and fields; the provenance of the first assertion is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        """``prefix`` begins every id: the facts of several loads stand in one report."""
+        self._prefix = prefix
         self._facts: dict[tuple[object, ...], Fact] = {}
         self._counts: Counter[str] = Counter()
 
@@ -28,9 +30,16 @@ class WorkingMemory:
         if known is not None:
             return known
         self._counts[kind] += 1
-        fact = Fact(kind, f"{kind}-{self._counts[kind]}", checked, provenance)
+        fact = Fact(kind, f"{self._prefix}{kind}-{self._counts[kind]}", checked, provenance)
         self._facts[key] = fact
         return fact
+
+    def copy(self) -> WorkingMemory:
+        """A memory of the same facts that can be added to without touching this one."""
+        other = WorkingMemory()
+        other._facts = dict(self._facts)
+        other._counts = Counter(self._counts)
+        return other
 
     def of(self, kind: str, **fields: Scalar) -> list[Fact]:
         """All facts of ``kind`` whose fields have the given values."""

@@ -18,6 +18,8 @@ from mlx_diagnose.collectors.trials import Outcome, Trials
 from mlx_diagnose.engine.model import Finding, Fix, stage_index
 
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
+TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
+_HELPS = "it helps, but "
 _SPENT = "not tried: the time for trials was spent"
 
 
@@ -47,7 +49,7 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, r
         return replace(fix, reason=_SPENT)
     if not outcome.loads and stage_index(outcome.stage) <= stage_index(base.stage):
         if outcome.stage == base.stage and outcome.mismatches < base.mismatches:
-            return replace(fix, reason=f"it helps, but {outcome.mismatches} of {base.mismatches} tensors still do not fit")
+            return replace(fix, reason=f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit")
         return None
     if repair is not None and repair.config == changed and not repair.unique:
         return replace(fix, reason="ambiguous: another change of the same size also passes")
@@ -60,19 +62,20 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, r
     )
 
 
-def verified_together(findings: Iterable[Finding], outcome: Outcome) -> list[Finding]:
-    """Fixes that helped alone and, taken together, make the model load, are verified as a set."""
-    if not outcome.loads:
-        return list(findings)
-    return [
-        replace(
-            finding,
-            fixes=tuple(
-                replace(fix, applicability="verified", reason="tried on a copy together with the other fixes: it loads")
-                if fix.reason is not None and fix.reason.startswith("it helps, but ")
-                else fix
-                for fix in finding.fixes
-            ),
-        )
-        for finding in findings
-    ]
+def confirmed(findings: Iterable[Finding], outcome: Outcome) -> list[Finding]:
+    """The findings after all mends were loaded together once more, in a fresh process.
+
+    If that loads, fixes that only helped alone are verified as a set; if it does not, nothing
+    that the live session showed is called verified.
+    """
+    return [replace(finding, fixes=tuple(_confirmed(fix, outcome) for fix in finding.fixes)) for finding in findings]
+
+
+def _confirmed(fix: Fix, outcome: Outcome) -> Fix:
+    if outcome.loads:
+        if fix.reason is not None and fix.reason.startswith(_HELPS):
+            return replace(fix, applicability="verified", reason=TOGETHER)
+        return fix
+    if fix.applicability == "verified":
+        return replace(fix, applicability="unverified", reason="it passed in a live session, but not in a fresh process")
+    return fix

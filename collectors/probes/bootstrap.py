@@ -44,10 +44,10 @@ def _start():  # type: ignore[no-untyped-def]
     reports = int(sys.argv[2])
     sys.argv = [""]
     job = json.loads(requests.readline())
-    sys.meta_path.insert(0, _Served(job.pop("sources")))
+    sys.meta_path.insert(0, _Served(job.pop("sources")))  # type: ignore[no-untyped-call]
     __import__(job["entry"])
     sys.modules[job["entry"]].main(job, requests, reports)
 
 
 if __name__ == "__main__":
-    _start()
+    _start()  # type: ignore[no-untyped-call]

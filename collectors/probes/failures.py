@@ -75,7 +75,7 @@ def chain(error: BaseException, stage: str) -> List[Dict[str, Any]]:
 
     A context that was suppressed (``raise ... from None``) is kept: it often is the root.
     """
-    described = []
+    described: List[Dict[str, Any]] = []
     seen = set()
     current: Optional[BaseException] = error
     while current is not None and id(current) not in seen and len(described) < MAX_CHAIN:

@@ -273,6 +273,7 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
     watcher.install()
     ready = _backend(channel) and _prepare(loader, channel)
     if ready:
+        _apply_shims(job)
         loader.run(job["load"], ghost=job.get("ghost", False), revision=job.get("revision"))
     channel.send("done", ready=ready)
     for line in requests:
@@ -295,10 +296,14 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
 
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
     request = json.loads(line)
-    if request.get("shim") == "metal-kernels":
-        shims.stub_metal_kernels()
+    _apply_shims(request)
     loader.run(request["load"], ghost=request.get("ghost", False))
     channel.send("done", ready=True)
+
+
+def _apply_shims(request: Dict[str, Any]) -> None:
+    if request.get("shim") == "metal-kernels":
+        shims.stub_metal_kernels()
 
 
 def _drop_from_path(directory: Optional[str]) -> None:

@@ -19,4 +19,4 @@ def stub_metal_kernels() -> None:
 
         return call
 
-    mx.fast.metal_kernel = metal_kernel  # type: ignore[assignment]
+    mx.fast.metal_kernel = metal_kernel

@@ -25,7 +25,8 @@ def parameters(model: Any) -> Table:
     """The parameters of an ``mlx.nn.Module`` as a table."""
     from mlx.utils import tree_flatten
 
-    return table(tree_flatten(model.parameters()))
+    flat: Any = tree_flatten(model.parameters())
+    return table(flat)
 
 
 def differences(model: Table, given: Table) -> Dict[str, int]:

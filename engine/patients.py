@@ -1,0 +1,71 @@
+"""Starts the patient's process for a target, with its environment and limits."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from mlx_diagnose.collectors.interpreter import Interpreter
+from mlx_diagnose.collectors.process import Limits, PatientProcess
+from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.engine.model import UsageError
+from mlx_diagnose.engine.options import Options
+
+#: Part of the machine's memory that a patient may use unless told otherwise.
+_MEMORY_SHARE = 0.9
+#: Address space that a patient needs beyond its memory: libraries, thread stacks.
+_ADDRESS_SPACE_SLACK = 16 << 30
+
+
+def start(options: Options, interpreter: Interpreter, located: Located, shimmed: bool = False) -> PatientProcess:
+    """Start the patient on what ``located`` names; ``shimmed`` goes on past a missing Metal. Raises UsageError."""
+    offline = options.offline is not False or located.directory is None
+    environment = dict(os.environ)
+    if offline:
+        # Also for what is not cached: loading it would download it whole, and a diagnosis never does.
+        environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    memory = options.memory or int(_physical_memory() * _MEMORY_SHARE)
+    limits = Limits(options.timeout, memory, _address_space(memory, located.directory))
+    job = {
+        "load": located.load,
+        "name": located.name,
+        "directory": str(located.directory) if located.directory else None,
+        "category": options.category,
+        "revision": options.revision,
+        "offline": offline,
+        "address_space": limits.address_space,
+        "shim": "metal-kernels" if shimmed else None,
+    }
+    try:
+        return PatientProcess(interpreter.executable, job, environment, limits)
+    except OSError as error:
+        raise not_python(interpreter, str(error.strerror or error)) from None
+
+
+def not_python(interpreter: Interpreter, why: str) -> UsageError:
+    """The error for an interpreter that is none."""
+    return UsageError(
+        "not-python",
+        f"{interpreter.executable} is not a Python that can be examined.",
+        why=why,
+        next_step="Give the interpreter of the environment that has mlx-audio with --python.",
+    )
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _address_space(memory: int, directory: Path | None) -> int | None:
+    """The ceiling inside the patient, or None where a GPU driver reserves more than any memory.
+
+    Weights count besides: some readers map a whole file.
+    """
+    if os.path.exists("/dev/nvidia0"):
+        return None
+    mapped = 0
+    if directory is not None:
+        with contextlib.suppress(OSError):
+            mapped = sum(entry.stat().st_size for entry in os.scandir(directory) if entry.is_file())
+    return memory + mapped + _ADDRESS_SPACE_SLACK

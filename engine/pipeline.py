@@ -1,0 +1,116 @@
+"""The one module that knows the order: target, collect, infer, diagnose, prescribe, verify, report."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from mlx_diagnose import __version__
+from mlx_diagnose.collectors import target as target_collector
+from mlx_diagnose.collectors.interpreter import choose
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.process import PatientProcess
+from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.engine.diagnosis import fold, verdict
+from mlx_diagnose.engine.examination import Examination, Ledger
+from mlx_diagnose.engine.followup import Context, Episode, follow
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Patient, Report, Target, UsageError
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.patients import not_python, start
+
+Progress = Callable[[str], None]
+
+
+def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
+    """One diagnosis. Raises UsageError for a request that cannot be carried out."""
+    started = time.perf_counter()
+    located = _locate(options)
+    interpreter = choose(options.python)
+    ledger = Ledger()
+    with ExitStack() as stack:
+        process = None
+        if not options.only_static:
+            # First of all: while the patient imports mlx-audio, everything here is loaded.
+            progress("loading the model lazily")
+            process = stack.enter_context(start(options, interpreter, located))
+        context = Context(options, located, interpreter, ledger, stack, progress)
+        report = _report(context, _examine(context, process))
+    return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
+
+
+def _locate(options: Options) -> Located:
+    located = target_collector.locate(options.model, options.revision)
+    if located.source == "directory" and located.state == "not-a-directory":
+        raise UsageError(
+            "not-a-directory",
+            f"{options.model} is not a directory.",
+            why="A model is a directory with config.json and weights, or a repository id such as org/name.",
+            next_step="Give the directory that holds config.json.",
+        )
+    return located
+
+
+def _examine(context: Context, process: PatientProcess | None) -> list[Episode]:
+    from mlx_diagnose.engine.rulebase import load_rules
+    from mlx_diagnose.engine.rulebase.sources import default_sources
+
+    run = LoadRun()
+    reader = threading.Thread(target=lambda: run.take(process.messages()) if process else None, daemon=True)
+    reader.start()
+    with context.ledger.timed("rules"):
+        rules = load_rules(default_sources(context.options.rule_dirs, context.options.plugins))
+    located = context.located
+    examination = Examination(located, located.directory, WorkingMemory(), context.ledger)
+    examination.look_at_files()
+    reader.join()
+    if process is not None and process.ending is not None and process.ending.outcome == "not-python":
+        raise not_python(context.interpreter, process.ending.detail or "")
+    return follow(context, rules, examination, run, process)
+
+
+def _report(context: Context, episodes: list[Episode]) -> Report:
+    first = episodes[0]
+    facts = [fact for episode in episodes for fact in episode.examination.memory]
+    found = [finding for episode in episodes for finding in episode.findings]
+    findings = fold(found, first.stages, facts=facts, nearest=first.nearest)
+    hello = first.run.hello or {}
+    memory = first.examination.memory
+    resolution = memory.one("resolution")
+    config = first.examination.config or {}
+    declared = config.get("model_type") or config.get("architecture")
+    located = context.located
+    packages = {
+        str(fact["name"]): str(fact["version"]) for fact in memory.of("package", installed=True) if fact["version"] is not None
+    }
+    return Report(
+        run_id=uuid.uuid4().hex[:8],
+        saved_at=None,
+        tool_version=__version__,
+        target=Target(
+            model=located.model,
+            source=located.source,
+            path=str(located.directory) if located.directory else None,
+            category=first.examination.category(first.run),
+            family=str(resolution["resolved"]) if resolution is not None and resolution["family_exists"] else None,
+            model_type=declared if isinstance(declared, str) else None,
+            revision=context.options.revision,
+        ),
+        patient=Patient(
+            executable=context.interpreter.executable,
+            chosen_because=context.interpreter.because,
+            python=hello.get("python"),
+            platform=f"{hello['system']} {hello['machine']}" if hello else None,
+            packages=packages,
+        ),
+        verdict=verdict(first.stages, findings),
+        stages=first.stages,
+        findings=findings,
+        facts=facts,
+        collectors=context.ledger.outcomes,
+        timings={},
+    )
