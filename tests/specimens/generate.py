@@ -54,7 +54,7 @@ def generate(family: str, work: Path) -> None:
         given = {**config, "model_path": str(path)}
         model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
         parameters = tensors_of(made.module(model), made.dtype)
-        tables.write(f"{family}.{size}", made.layout(parameters, config))
+        tables.write(f"{family}.{size}", {**made.layout(parameters, config), **made.parts(path, config)})
 
 
 def main(names: list[str]) -> None:

@@ -31,6 +31,11 @@ def no_side_files(directory: Path, config: Config) -> None:
     """Nothing beside config.json and the weights."""
 
 
+def no_parts(directory: Path, config: Config) -> Files:
+    """All weights belong to the model that the loader fills."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Repository:
     """A companion repository of the hub: its id, and what writes its snapshot.
@@ -64,7 +69,10 @@ class Recipe:
     section. ``dtype`` is the published type of floating-point tensors (text, or a function of the
     tensor's name). ``module`` finds the part of the model that ``load_weights`` fills.
     ``layout`` turns parameters into the checkpoint that ``sanitize`` expects, for which see
-    ``tests.specimens.layouts``.
+    ``tests.specimens.layouts``. ``parts`` runs in the patient when the side files are there, and
+    returns the weights files of parts that the family loads by itself.
+    ``needs`` are import names of packages that the family imports and that mlx-audio does not
+    require: where one is missing, the whole specimen fails to load.
     """
 
     name: str
@@ -73,7 +81,9 @@ class Recipe:
     module: Callable[[Any], Any] = lambda model: model
     layout: Callable[[Tensors, Config], Files] = as_loaded
     side_files: Callable[[Path, Config], None] = no_side_files
+    parts: Callable[[Path, Config], Files] = no_parts
     companions: tuple[Repository, ...] = ()
+    needs: tuple[str, ...] = ()
     fails: Failure | None = None
 
 

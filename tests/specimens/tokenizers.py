@@ -97,8 +97,8 @@ def write_bert_tokenizer(directory: Path) -> None:
     )
 
 
-def write_sentencepiece(file: Path) -> None:
-    """A unigram sentencepiece model (``tokenizer.model``) of a few pieces.
+def write_sentencepiece(file: Path, size: int = 32) -> None:
+    """A unigram sentencepiece model (``tokenizer.model``) of ``size`` pieces, at least 32.
 
     The file is a protobuf ``ModelProto``; its field 1 repeats pieces of (1 text, 2 score,
     3 type), where types are 2 unknown, 3 control, 1 normal. Field 2 is the trainer's settings
@@ -106,6 +106,7 @@ def write_sentencepiece(file: Path) -> None:
     """
     pieces = [("<unk>", 2), ("<s>", 3), ("</s>", 3)]
     pieces += [(text, 1) for text in ("\u2581", *"abcdefghijklmnopqrstuvwxyz", "\u2581hello", "\u2581world")]
+    pieces += [(f"\u2581{number}", 1) for number in range(size - len(pieces))]
     body = b""
     for number, (text, kind) in enumerate(pieces):
         piece = _field(1, text.encode()) + b"\x15" + struct.pack("<f", -float(number)) + b"\x18" + bytes([kind])

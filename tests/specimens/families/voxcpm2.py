@@ -1,0 +1,36 @@
+"""VoxCPM 2: as VoxCPM, with embeddings of the output's sample rate."""
+
+from tests.specimens.families.voxcpm import layout, side_files
+from tests.specimens.layouts import renamed
+from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+
+
+def _layout(parameters: Tensors, config: Config) -> Files:
+    checkpoint = layout(parameters, config)[MAIN_FILE]
+    blocks = len(config["audio_vae_config"]["decoder_rates"])
+    names = [
+        (rf"^(audio_vae\.decoder)\.sr_cond_layers\.{n}\.", rf"\1.sr_cond_model.{n + 2}.") for n in reversed(range(blocks))
+    ]
+    return {MAIN_FILE: renamed(checkpoint, names)}
+
+
+RECIPE = Recipe(
+    name="VoxCPM2-bf16",
+    small={
+        "lm_config": {
+            "hidden_size": 128,
+            "intermediate_size": 128,
+            "num_attention_heads": 2,
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 1,
+            "vocab_size": 64,
+        },
+        "scalar_quantization_latent_dim": 32,
+        "residual_lm_num_layers": 1,
+        "encoder_config": {"hidden_dim": 128, "ffn_dim": 128, "num_heads": 2, "num_layers": 1},
+        "dit_config": {"hidden_dim": 128, "ffn_dim": 128, "num_heads": 2, "num_layers": 1},
+        "audio_vae_config": {"encoder_dim": 8, "encoder_rates": [2, 5], "decoder_dim": 64, "decoder_rates": [8, 2]},
+    },
+    layout=_layout,
+    side_files=side_files,
+)
