@@ -19,6 +19,8 @@ from mlx_diagnose.engine.model import Provenance, stage_index
 
 #: Trials of one search at most; the time budget usually ends it first on large models.
 MAX_TRIALS = 300
+#: Once a change makes the model load, so many further ones, the likeliest left, may still prove it ambiguous.
+RIVALS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,11 @@ class Repair:
 def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials) -> Repair | None:
     """Try the candidates on ``config``; assert and return the best that is better than ``base``."""
     tried: list[tuple[Candidate, dict[str, Any], Outcome]] = []
-    for candidate in candidates(config, memory, base.run)[:MAX_TRIALS]:
+    left = MAX_TRIALS
+    for candidate in candidates(config, memory, base.run):
+        if left == 0:
+            break
+        left -= 1
         try:
             changed = candidate.edit.apply(config)
         except (KeyError, IndexError, TypeError):
@@ -43,6 +49,8 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
         if outcome is None:
             break
         tried.append((candidate, changed, outcome))
+        if outcome.loads:
+            left = min(left, RIVALS)
     better = [entry for entry in tried if _better(entry[2], base)]
     if not better:
         return None

@@ -27,6 +27,7 @@ class LoadRun:
     value_read: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
+    caught: list[Message] = field(default_factory=list)
     traceback: str = ""
     reaches: list[Message] = field(default_factory=list)
     steps: dict[str, Message] = field(default_factory=dict)
@@ -40,6 +41,8 @@ class LoadRun:
                 self.steps[message["name"]] = message
             elif kind == "exceptions":
                 self.chain, self.traceback = message["chain"], message["text"]
+            elif kind == "caught":
+                self.caught = message["exceptions"]
             elif kind == "reach":
                 self.reaches.append(message)
             elif kind == "unavailable":

@@ -142,7 +142,7 @@ class Examination:
         from mlx_diagnose.collectors import exceptions
         from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 
-        docs = [ExceptionDoc.from_json(link) for link in run.chain]
+        docs = [ExceptionDoc.from_json(link) for link in (*run.chain, *run.caught)]
         if not docs:
             self.ledger.skip("exceptions", "none were raised")
             return

@@ -16,7 +16,7 @@ import traceback
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, TextIO
 
-from mlx_diagnose.collectors.probes import failures, ghosts, installed, limits, shims, signature, stages, tensors, watch
+from mlx_diagnose.collectors.probes import caught, failures, ghosts, installed, limits, shims, signature, stages, tensors, watch
 from mlx_diagnose.collectors.probes.channel import Channel
 
 
@@ -28,6 +28,7 @@ class Loader:
         self._directory = directory
         self.category = category
         self.clock = stages.StageClock(self._stage)
+        self.caught = caught.CaughtExceptions(lambda: self.clock.active)
         self.seen: Dict[str, Any] = {}
         self._watched_classes: List[type] = []
         self._module: Any = None
@@ -85,6 +86,7 @@ class Loader:
             self.seen["module"] = module
             self._report_resolution(asked, given.get("model_name"), resolved)
             self._mark_family(module)
+            self.caught.start()
             return result
 
         resolve.__wrapped__ = function  # type: ignore[attr-defined]
@@ -183,15 +185,23 @@ class Loader:
                 self.load(path, **arguments)
         except ghosts.ValueDependent as read:
             stage = self.clock.blame(read)
+            self._send_caught(read)
             self._channel.send("value_read", stage=stage, operation=read.operation, file=read.file, line=read.line)
             self._channel.send("outcome", loads=None, stage=stage)
         except BaseException as error:
             self._failed(error)
         else:
+            self._send_caught(None)
             self._channel.send("outcome", loads=True, stage=None)
+
+    def _send_caught(self, raised: Optional[BaseException]) -> None:
+        found = self.caught.stop(raised)
+        if found:
+            self._channel.send("caught", exceptions=found)
 
     def _failed(self, error: BaseException) -> None:
         stage = self.clock.blame(error)
+        self._send_caught(error)
         self._channel.send("exceptions", chain=failures.chain(error, stage), text=_text(error))
         if stage in ("architecture", "import"):
             self._report_resolution(None, None, self.seen.get("tried"))

@@ -299,3 +299,40 @@ def test_connections_are_refused_while_offline_and_told(tmp_path: Path) -> None:
     assert [(reach["what"], reach["target"], reach["outcome"]) for reach in gathered.reaches] == [
         ("socket", "192.0.2.1:443", "blocked")
     ]
+
+
+def test_an_exception_that_the_models_code_catches_is_told(tmp_path: Path) -> None:
+    environment = patient(
+        tmp_path,
+        """
+        import types
+
+        class ModelConfig:
+            @classmethod
+            def from_dict(cls, config):
+                return cls()
+
+        class Model:
+            def __init__(self, config):
+                try:
+                    open("/nowhere/voices.json")
+                except OSError as error:
+                    print("no voices", error)
+                try:
+                    {}["ordinary"]
+                except KeyError:
+                    pass
+
+        def get_model_and_args(model_type, model_name):
+            return types.SimpleNamespace(Model=Model, ModelConfig=ModelConfig), "tiny"
+
+        def load_model(path):
+            family, _ = get_model_and_args("tiny", [])
+            return family.Model(family.ModelConfig.from_dict({}))
+        """,
+    )
+    gathered, _, _ = run(environment, tmp_path)
+    assert gathered.loads
+    assert [(caught["type"], caught["stage"], caught["role"]) for caught in gathered.caught] == [
+        ("FileNotFoundError", "construct", "swallowed")
+    ]
