@@ -27,10 +27,11 @@ from mlx_diagnose.engine.model import (
     Verdict,
     stage_index,
 )
+from mlx_diagnose.engine.rulebase import failure_classes
 from mlx_diagnose.engine.subjects import covers
 
+#: The rule id of a failure that no rule explains.
 UNKNOWN_RULE = "unknown-failure"
-UNKNOWN_CLASS = "unknown"
 
 #: A model is loaded only if one of these ran: looking at files passes earlier stages as well.
 _LOADING = frozenset({"construct", "load", "post_load"})
@@ -90,7 +91,7 @@ def verdict(stages: Sequence[StageResult], findings: Sequence[Finding]) -> Verdi
     """
     if loaded(stages):
         return "loads-with-warnings" if any(found.severity == "warning" for found in findings) else "loads"
-    if any(found.failure_class == UNKNOWN_CLASS for found in findings) or _unexplained(stages, findings) is not None:
+    if any(found.failure_class == failure_classes.UNKNOWN for found in findings) or _unexplained(stages, findings) is not None:
         return "inconclusive"
     return "fails" if any(found.severity == "error" for found in findings) else "inconclusive"
 
@@ -119,7 +120,7 @@ def _unknown(stage: StageResult, facts: Iterable[Fact], nearest: Sequence[NearRu
     return Finding(
         id="unknown",
         rule=UNKNOWN_RULE,
-        failure_class=UNKNOWN_CLASS,
+        failure_class=failure_classes.UNKNOWN,
         severity="error",
         confidence=0.0,
         stage=stage.name,
@@ -166,11 +167,7 @@ def _explains(cause: Finding, symptom: Finding) -> bool:
 
 
 def _covered(claim: Explains, symptom: Finding) -> bool:
-    area, _, rest = claim.failure_class.partition("/")
-    same_class = (
-        symptom.failure_class.partition("/")[0] == area if rest == "*" else symptom.failure_class == claim.failure_class
-    )
-    return same_class and (
+    return failure_classes.covers(claim.failure_class, symptom.failure_class) and (
         claim.subject is None or any(covers(claim.subject, subject.name) for subject in symptom.subjects)
     )
 

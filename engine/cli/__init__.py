@@ -1,1 +1,42 @@
-"""The command line: parsing and printing only."""
+"""The command line: parsing and printing only.
+
+Every public module of this package is a subcommand: ``why_not.py`` is ``diagnose why-not``,
+and holds a click command of its own name, ``why_not``. Modules that begin with an underscore
+are what they share. What is not a subcommand is a MODEL.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from mlx_diagnose import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line on ``argv`` (``sys.argv[1:]`` by default) and return its exit code.
+
+    Never raises: a defect of ours ends in a crash log and exit code 70.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\ndiagnose: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    if words == ["--version"]:  # nothing heavy is imported for it
+        print(f"diagnose {__version__}")
+        return 0
+    from mlx_diagnose.engine.cli._guard import guarded
+
+    return guarded(words)
