@@ -87,12 +87,12 @@ def table_from_json(data: Mapping[str, object]) -> dict[str, TensorInfo]:
     for name, entry in data.items():
         match entry:
             case [str() as dtype, [*axes]] if all(type(axis) is int and axis >= 0 for axis in axes):
-                key = (dtype, tuple(axes))
+                shape = tuple(axis for axis in axes if isinstance(axis, int))
             case _:
                 raise ValueError(f"tensor {name!r} is {entry!r}, not [dtype, [axis, ...]]")
-        info = infos.get(key)
+        info = infos.get((dtype, shape))
         if info is None:
-            info = infos[key] = TensorInfo(dtype_name(dtype), key[1])
+            info = infos[dtype, shape] = TensorInfo(dtype_name(dtype), shape)
         table[name] = info
     return table
 

@@ -508,7 +508,7 @@ _KINDS = (
         present=_b("it is there and sound"),
         tensors=_i("tensors that the index assigns to it"),
         outside=_b("its name points outside the model directory"),
-        absent_tensors=_i("tensors that the index assigns to it and no readable file has; 0 for the index of an older layout"),
+        absent_tensors=_i("tensors that the index assigns to it and no readable file has; 0 where they are there in another file"),
     ),
     _kind(
         "packed_layer",

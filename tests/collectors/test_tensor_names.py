@@ -21,7 +21,10 @@ def test_layers_become_one_name() -> None:
 
 def test_unequal_shapes_are_kept_apart() -> None:
     names = [(f"layers.{i}.w", (64, 64) if i < 4 else (64, 32)) for i in range(6)]
-    assert [(g.pattern, g.key) for g in collapse(names)] == [("layers.{0..3}.w", (64, 64)), ("layers.{4..5}.w", (64, 32))]
+    assert [(g.pattern, g.key) for g in collapse(names)] == [
+        ("layers.{0..3}.w", (64, 64)),
+        ("layers.{4..5}.w", (64, 32)),
+    ]
 
 
 def test_holes_and_several_numbers() -> None:
@@ -50,12 +53,16 @@ def test_a_name_of_nothing_but_numbers_is_survived() -> None:
 
 
 def test_a_million_names_are_few_lines() -> None:
-    names = ((f"layers.{i}.experts.{j}.{part}.weight", (2, 2)) for i in range(100) for j in range(1000) for part in range(10))
+    names = (
+        (f"layers.{i}.experts.{j}.{part}.weight", (2, 2)) for i in range(100) for j in range(1000) for part in range(10)
+    )
     groups = collapse(names)
     assert [(g.pattern, g.count) for g in groups] == [("layers.{0..99}.experts.{0..999}.{0..9}.weight", 1_000_000)]
 
 
-part = st.sampled_from(["a", "layers", "w", "0", "1", "2", "3", "10", "00", "", "{0..3}", "}", "{"]) | st.text(max_size=3)
+part = st.sampled_from(["a", "layers", "w", "0", "1", "2", "3", "10", "00", "", "{0..3}", "}", "{"]) | st.text(
+    max_size=3
+)
 names = st.lists(part, min_size=1, max_size=6).map(".".join)
 
 
