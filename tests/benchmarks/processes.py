@@ -1,0 +1,92 @@
+"""What a process costs, and the processes that are compared: diagnose, and mlx-audio's own load."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from tests.specimens import Specimen, make_specimen
+
+#: Families whose whole full-size specimens are measured: a small model, a language model, one with companions.
+FAMILIES = ("kokoro", "llama", "sesame")
+
+NOTHING = (sys.executable, "-c", "pass")
+VERSION = (sys.executable, "-m", "mlx_diagnose", "--version")
+_LOAD = "import sys; from mlx_audio.tts.utils import load_model; load_model(sys.argv[1], lazy=True, strict=True)"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``seconds`` from start to end; ``peak`` resident bytes of the largest process of those waited for."""
+
+    seconds: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two commands run by turns, after one run of each that does not count: both are warm."""
+
+    ours: tuple[Cost, ...]
+    theirs: tuple[Cost, ...]
+
+    @property
+    def time_ratio(self) -> float:
+        return statistics.median(c.seconds for c in self.ours) / statistics.median(c.seconds for c in self.theirs)
+
+    @property
+    def peak_ratio(self) -> float:
+        return statistics.median(c.peak for c in self.ours) / statistics.median(c.peak for c in self.theirs)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A healthy full-size specimen, and how it is diagnosed and loaded."""
+
+    specimen: Specimen
+    environment: Mapping[str, str]
+
+    @property
+    def diagnose(self) -> tuple[str, ...]:
+        return (sys.executable, "-m", "mlx_diagnose", str(self.specimen.path), "--json")
+
+    @property
+    def load(self) -> tuple[str, ...]:
+        return (sys.executable, "-c", _LOAD, str(self.specimen.path))
+
+
+def healthy(family: str, directory: Path) -> Case:
+    """A full-size specimen of ``family`` under ``directory``; saved runs stay there as well."""
+    specimen = make_specimen(family, directory, size="full")
+    home = {"MLX_DIAGNOSE_HOME": str(directory / "runs")}
+    return Case(specimen, {**os.environ, **specimen.environment, **home})
+
+
+def cost(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> Cost:
+    """Run ``command`` and measure it. Raises CalledProcessError when it does not end with 0.
+
+    The peak is the kernel's own count (``wait4``), so nothing is missed between two looks. It is
+    never less than what this process has at its start, so it is to be read from a small process.
+    """
+    began = perf_counter()
+    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(command))
+    return Cost(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def compare(
+    ours: Sequence[str], theirs: Sequence[str], environment: Mapping[str, str] = os.environ, *, rounds: int
+) -> Comparison:
+    """``rounds`` runs of both commands by turns, so that a busy machine is busy for both."""
+    pairs = [(cost(ours, environment), cost(theirs, environment)) for _ in range(rounds + 1)][1:]
+    return Comparison(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
