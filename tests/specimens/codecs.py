@@ -133,3 +133,63 @@ def _mimi() -> Files:
 
 
 MIMI = Repository("kyutai/moshiko-pytorch-bf16", table="codec.mimi", build=_mimi)
+
+
+def _s3_tokenizer() -> Files:
+    from mlx_audio.codec.models.s3 import S3TokenizerV2
+
+    return {MAIN_FILE: parameters_of(S3TokenizerV2("speech_tokenizer_v2_25hz"))}
+
+
+S3_TOKENIZER = Repository("mlx-community/S3TokenizerV2", with_config({}), "codec.s3_tokenizer", _s3_tokenizer)
+
+
+HIGGS_CODEC = {"model_type": "higgs_audio_v2_tokenizer", "codebook_size": 64}
+
+
+def higgs_codec() -> Tensors:
+    """The decoding half of the Higgs codec, in PyTorch's layout."""
+    from mlx_audio.codec.models.higgs_audio.config import HiggsAudioConfig
+    from mlx_audio.codec.models.higgs_audio.higgs_audio import HiggsAudioTokenizer
+
+    from tests.specimens.layouts import apply, conv, renamed
+
+    parameters = parameters_of(HiggsAudioTokenizer(HiggsAudioConfig.from_dict(HIGGS_CODEC)))
+    torch = apply(parameters, [conv(r"conv_t\d\.weight$", (2, 0, 1)), conv(r"conv\d\.weight$|\.alpha$")])
+    return renamed(torch, [(r"\.codebook\.weight$", ".codebook.embed")])
+
+
+def write_higgs_config(directory: Path) -> None:
+    """``audio_tokenizer/config.json`` of the Higgs codec."""
+    (directory / "audio_tokenizer").mkdir(exist_ok=True)
+    with_config(HIGGS_CODEC)(directory / "audio_tokenizer")
+
+
+HIGGS = Repository(
+    "mlx-community/higgs-audio-v2-tokenizer",
+    write_higgs_config,
+    "codec.higgs",
+    lambda: {f"audio_tokenizer/{MAIN_FILE}": higgs_codec()},
+)
+
+_DACVAE = {
+    "encoder_dim": 8,
+    "encoder_rates": [2, 4],
+    "latent_dim": 64,
+    "decoder_dim": 64,
+    "decoder_rates": [4, 2],
+    "n_codebooks": 2,
+    "codebook_size": 64,
+    "codebook_dim": 32,
+}
+
+
+def _dacvae() -> Files:
+    from mlx_audio.codec.models.dacvae import DACVAE, DACVAEConfig
+
+    return {MAIN_FILE: parameters_of(DACVAE(DACVAEConfig(**_DACVAE)))}
+
+
+def dacvae(repository: str) -> Repository:
+    """A repository that holds a DACVAE codec."""
+    return Repository(repository, with_config(_DACVAE), "codec.dacvae", _dacvae)

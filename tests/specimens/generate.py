@@ -42,6 +42,26 @@ def tensors_of(module: object, dtype: object = "F32") -> Tensors:
     return result
 
 
+def differences(model: object, module: object, tensors: Tensors) -> dict[str, list[str]]:
+    """What a strict load of ``tensors`` into ``module`` would find after ``model.sanitize``.
+
+    Some families load without looking; this does not.
+    """
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    types = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16, "U32": mx.uint32, "I32": mx.int32, "I64": mx.int64}
+    weights = {name: mx.broadcast_to(mx.array(0, types[dtype]), shape) for name, (dtype, shape) in tensors.items()}
+    if hasattr(model, "sanitize"):
+        weights = model.sanitize(weights)
+    wanted = {name: value.shape for name, value in tree_flatten(module.parameters())}  # type: ignore[attr-defined]
+    return {
+        "missing": sorted(wanted.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - wanted.keys()),
+        "shape": sorted(name for name in wanted.keys() & weights.keys() if wanted[name] != weights[name].shape),
+    }
+
+
 def generate(family: str, work: Path) -> None:
     """Write the tables of ``family``, small and full; HF_HOME must be ``work / "huggingface"``."""
     made = recipe(family)
@@ -54,7 +74,12 @@ def generate(family: str, work: Path) -> None:
         given = {**config, "model_path": str(path)}
         model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
         parameters = tensors_of(made.module(model), made.dtype)
-        tables.write(f"{family}.{size}", {**made.layout(parameters, config), **made.parts(path, config)})
+        files = made.layout(parameters, config)
+        loaded = {name: tensor for part in files.values() for name, tensor in part.items()}
+        for kind, names in differences(model, made.module(model), loaded).items():
+            if names:
+                print(f"{family}.{size}: {len(names)} {kind}: {', '.join(names[:8])}")
+        tables.write(f"{family}.{size}", {**files, **made.parts(path, config)})
 
 
 def main(names: list[str]) -> None:

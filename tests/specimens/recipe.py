@@ -72,7 +72,9 @@ class Recipe:
     ``tests.specimens.layouts``. ``parts`` runs in the patient when the side files are there, and
     returns the weights files of parts that the family loads by itself.
     ``needs`` are import names of packages that the family imports and that mlx-audio does not
-    require: where one is missing, the whole specimen fails to load.
+    require: where one is missing, the whole specimen fails to load. ``absent`` are companions
+    that are left out, as what they take to load is out of proportion; the family goes on without them
+    (a swallowed failure).
     """
 
     name: str
@@ -84,6 +86,7 @@ class Recipe:
     parts: Callable[[Path, Config], Files] = no_parts
     companions: tuple[Repository, ...] = ()
     needs: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     fails: Failure | None = None
 
 
