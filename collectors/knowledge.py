@@ -25,17 +25,14 @@ def table(name: str) -> Mapping[str, Any]:
 
 
 def distribution_of(module: str) -> str:
-    """The distribution that provides ``module``: as ``distributions.yaml`` says, else the name of its top package.
+    """The canonical name of the distribution that provides ``module`` (dotted), as well as it is known.
 
-    Names are canonical, as in :pep:`503`: ``huggingface_hub.utils`` gives ``huggingface-hub``.
+    >>> distribution_of("huggingface_hub.utils")
+    'huggingface-hub'
     """
-    known = table("distributions")
-    parts = module.split(".")
-    for end in range(len(parts), 0, -1):
-        found = known.get(".".join(parts[:end]))
-        if isinstance(found, str):
-            return canonical(found)
-    return canonical(parts[0])
+    from mlx_diagnose.knowledge_base.data import distribution_of as known
+
+    return canonical(known(module).name)
 
 
 def canonical(name: str) -> str:

@@ -1,0 +1,199 @@
+"""config.json against the classes that take it: keys too many, keys and sections too few, other names, other types.
+
+Built on two documents: what the family's source shows (``sources.describe_source``) and what the
+patient's own classes said (``probes/signature.py``); either alone will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlx_diagnose.collectors import config_names
+from mlx_diagnose.collectors.annotation_types import disagreement
+from mlx_diagnose.collectors.config import ConfigDocument
+from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
+from mlx_diagnose.collectors.text import clean, json_text, json_type
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+_NAME = "config_difference"
+_MAX_PARAMETERS = 2_000
+
+
+def collect(
+    memory: WorkingMemory,
+    config: ConfigDocument,
+    signature: Mapping[str, Any] | None = None,
+    *,
+    mlx_audio_dir: Path | None = None,
+    category: str | None = None,
+    family: str | None = None,
+    search_path: Sequence[str] = (),
+) -> None:
+    """Assert what the classes of a family take and how config.json differs from it.
+
+    ``signature`` is the probe's document, or a finished one of :mod:`sources`, or None. The
+    family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
+    ``family``; ``search_path`` is the patient's ``sys.path``. Facts: config_class,
+    init_parameter, unknown_key, absent_key, absent_section, key_similarity, type_disagreement.
+    """
+    document = _document(signature, mlx_audio_dir, category, family, search_path)
+    if document is None or config.data is None:
+        return
+    sections = sections_of(document, config.data)
+    _assert_classes(memory, sections)
+    unknown = [key for section in sections for key in section.unknown]
+    absent = [key for section in sections for key in section.absent]
+    for section in sections:
+        _assert_unknown(memory, config, section)
+        _assert_absent(memory, section)
+        _assert_types(memory, config, section)
+    for pair in config_names.similar(unknown, absent, config.data):
+        line = config.line_of(pair.given)
+        memory.add(
+            "key_similarity",
+            _at(config, pair.given),
+            given=clean(pair.given),
+            wanted=clean(pair.wanted),
+            score=pair.score,
+            required=pair.required,
+            known_alias=pair.known_alias,
+            value_fits=None,
+            best=pair.best,
+            value=json_text(config.value_at(pair.given)),
+            given_line=line,
+        )
+
+
+def _document(
+    signature: Mapping[str, Any] | None,
+    mlx_audio_dir: Path | None,
+    category: str | None,
+    family: str | None,
+    search_path: Sequence[str],
+) -> Mapping[str, Any] | None:
+    if signature is not None and "reads" in signature:
+        return signature  # a finished document
+    from mlx_diagnose.collectors.sources import describe_source, merged
+
+    if mlx_audio_dir is None and signature is not None:
+        mlx_audio_dir, category, family = _located(signature)
+    if mlx_audio_dir is None or category is None or family is None:
+        return None
+    return merged(describe_source(mlx_audio_dir, category, family, search_path), signature)
+
+
+def _located(signature: Mapping[str, Any]) -> tuple[Path | None, str | None, str | None]:
+    """Folder of mlx_audio, category and family, from the probe's document: its module and that module's file."""
+    parts = str(signature.get("module") or "").split(".")
+    file = signature.get("file")
+    if len(parts) < 4 or parts[0] != "mlx_audio" or not file:
+        return None, None, None
+    folder = next((parent for parent in Path(str(file)).parents if parent.name == "mlx_audio"), None)
+    return folder, parts[1], parts[3]
+
+
+def _at(config: ConfigDocument, path: str) -> Provenance:
+    return Provenance(_NAME, file=str(config.file), line=config.line_of(path), path=clean(path))
+
+
+def _assert_classes(memory: WorkingMemory, sections: Sequence[Section]) -> None:
+    count = 0
+    for section in sections:
+        for taker in section.takers:
+            at = Provenance("signature", file=taker.file, line=taker.line)
+            memory.add(
+                "config_class",
+                at,
+                class_name=taker.class_name,
+                section=section.path,
+                unknown_keys=taker.unknown_keys,
+                file=taker.file,
+                line=taker.line,
+            )
+            for key in taker.keys:
+                count += 1
+                if count > _MAX_PARAMETERS:
+                    return
+                memory.add(
+                    "init_parameter",
+                    at,
+                    class_name=taker.class_name,
+                    section=section.path,
+                    name=key.name,
+                    path=key.path,
+                    required=key.required,
+                    type=clean(key.type, 200) if key.type else None,
+                    default=clean(key.default, 500) if key.default else None,
+                )
+
+
+def _assert_unknown(memory: WorkingMemory, config: ConfigDocument, section: Section) -> None:
+    for key in section.unknown:
+        memory.add(
+            "unknown_key",
+            _at(config, key.path),
+            path=clean(key.path),
+            section=clean(section.path),
+            name=clean(key.name),
+            class_name=key.class_name,
+            effect=section.effect,
+            housekeeping=config_names.is_housekeeping(key.name),
+            line=config.line_of(key.path),
+        )
+
+
+def _assert_absent(memory: WorkingMemory, section: Section) -> None:
+    for key in section.absent:
+        at = Provenance(_NAME, file=key.file, line=key.line, path=key.path)
+        memory.add(
+            "absent_key",
+            at,
+            path=key.path,
+            section=section.path,
+            name=key.name,
+            class_name=key.class_name,
+            required=key.required,
+            default=clean(key.default, 500) if key.default else None,
+            is_section=key.is_section,
+        )
+    if section.missing:
+        memory.add(
+            "absent_section",
+            Provenance(_NAME, file=section.takers[0].file if section.takers else None, path=section.path),
+            path=section.path,
+            class_name=section.takers[0].class_name if section.takers else None,
+            required=section.required,
+            flattened=section.found_at is not None,
+            found_at=section.found_at,
+        )
+
+
+def _assert_types(memory: WorkingMemory, config: ConfigDocument, section: Section) -> None:
+    for key, value in _given(section):
+        found = disagreement(value, key.type, nested=key.nested, nullable=key.default in (None, "null"))
+        if found is None:
+            continue
+        memory.add(
+            "type_disagreement",
+            _at(config, key.path),
+            path=key.path,
+            name=key.name,
+            expected=found.expected,
+            actual=json_type(value),
+            value=json_text(value),
+            convertible=found.convertible,
+            converted=json_text(found.converted) if found.convertible else None,
+            line=config.line_of(key.path),
+        )
+
+
+def _given(section: Section) -> Iterator[tuple[Key, Any]]:
+    """Parameters that are given, each once, with their values."""
+    seen: set[str] = set()
+    for key in section.known_keys:
+        if key.path not in seen and key.name in section.values:
+            seen.add(key.path)
+            yield key, section.values[key.name]

@@ -1,0 +1,124 @@
+"""The values that the config is followed with: sections of it, objects built from them, and what is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mlx_diagnose.collectors.source_world import Class, Function, Module, Parameter
+
+
+@dataclass(eq=False)
+class Section:
+    """A part of the config, or several that may serve: ``paths``, dotted, the first preferred.
+
+    ``given`` holds keys that code sets itself, ``maybe`` those it sets on some way; ``filtered``
+    says that keys which a class does not know were left out before.
+    """
+
+    paths: tuple[str, ...]
+    filtered: bool = False
+    given: dict[str, Value] = field(default_factory=dict)
+    maybe: dict[str, Value] = field(default_factory=dict)
+
+    def child(self, name: str) -> Value:
+        if name in self.given:
+            return self.given[name]
+        under = Section(below(self.paths, name)) if self.paths else None
+        return join(under, self.maybe.get(name))
+
+    def copied(self, filtered: bool = False) -> Section:
+        return Section(self.paths, self.filtered or filtered, dict(self.given), dict(self.maybe))
+
+
+@dataclass(eq=False)
+class Instance:
+    """An object of class ``cls`` made from ``section``; ``fields`` are the attributes that are known otherwise."""
+
+    cls: Class
+    section: Section | None = None
+    fields: dict[str, Value] = field(default_factory=dict)
+
+    def attribute(self, name: str) -> Value:
+        if name in self.fields:
+            return self.fields[name]
+        if self.section is None or self.cls.method(name) is not None:
+            return None
+        takes = self.cls.accepts_any or any(parameter.name == name for parameter in self.cls.parameters)
+        return self.section.child(name) if takes else None
+
+
+Value: TypeAlias = "Section | Instance | Class | Function | Module | None"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A parameter as the config feeds it: ``paths`` are where its key may stand."""
+
+    paths: tuple[str, ...]
+    parameter: Parameter
+
+
+@dataclass(frozen=True)
+class Take:
+    """A class that takes a section, which stands at one of ``paths``.
+
+    ``unknown_keys`` is dropped, rejected, accepted or nested; ``given`` names parameters that
+    code sets itself; ``conditional`` says that not every way through the code comes here.
+    """
+
+    cls: Class
+    paths: tuple[str, ...]
+    unknown_keys: str
+    taken: tuple[Taken, ...]
+    given: frozenset[str]
+    conditional: bool
+
+
+@dataclass(frozen=True)
+class Read:
+    """A key read by name. ``required``: nothing stands in for it; ``reader`` is the class or function that reads.
+
+    ``by_key`` is True for ``config["x"]`` and ``config.get("x")``, False for ``config.x``.
+    """
+
+    paths: tuple[str, ...]
+    required: bool
+    reader: str
+    file: str
+    line: int
+    by_key: bool
+    default: str | None = None
+
+
+def join(one: Value, other: Value) -> Value:
+    """What a name stands for that may be ``one`` or ``other``: an instance if either is, else both sections."""
+    if one is None or other is None or one is other:
+        return one if one is not None else other
+    if isinstance(one, Section) and isinstance(other, Section):
+        both = {name: value for name, value in one.given.items() if name in other.given}
+        maybe = {**other.maybe, **one.maybe}
+        for name, value in [*one.given.items(), *other.given.items()]:
+            if name not in both:
+                maybe[name] = value
+        paths = tuple(dict.fromkeys([*one.paths, *other.paths]))
+        return Section(paths, one.filtered or other.filtered, both, maybe)
+    if isinstance(one, Instance) and isinstance(other, Instance):
+        return other if one.section is None and not any(one.fields.values()) else one
+    return one if isinstance(one, Instance) or not isinstance(other, Instance) else other
+
+
+def below(paths: Iterable[str], name: str) -> tuple[str, ...]:
+    """``name`` under each of ``paths``."""
+    return tuple(f"{path}.{name}" if path else name for path in paths)
+
+
+def fingerprint(value: Value) -> object:
+    """What a call depends on, for not following the same call twice."""
+    if isinstance(value, Section):
+        return ("section", value.paths, value.filtered, tuple(value.given), tuple(value.maybe))
+    if isinstance(value, Instance):
+        known = tuple((name, type(item).__name__) for name, item in value.fields.items() if item is not None)
+        return ("instance", id(value.cls), value.section.paths if value.section else None, known)
+    return id(value) if value is not None else None

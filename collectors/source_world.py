@@ -1,0 +1,343 @@
+"""Python sources as classes and functions, read without importing them.
+
+Knows just enough of the language to follow a model family's configuration: modules found on a
+search path, names through imports, dataclass fields with their defaults, methods by inheritance.
+What it cannot read it does not have; it never raises for what stands in a file.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
+
+#: Packages that are followed; in others nobody takes our config apart.
+FOLLOWED = ("mlx_audio", "mlx_lm", "mlx_vlm")
+_MAX_BYTES = 4 * 2**20
+_MAX_MODULES = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a class takes. ``default`` is JSON text, None where there is none or it is not JSON."""
+
+    name: str
+    required: bool
+    type: str | None = None
+    default: str | None = None
+    annotation: ast.expr | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(eq=False)
+class Module:
+    """A parsed module; ``names`` maps each top-level name to the node that binds it."""
+
+    name: str
+    file: Path
+    is_package: bool
+    tree: ast.Module
+
+    @cached_property
+    def names(self) -> dict[str, tuple[ast.stmt, ast.alias | None]]:
+        found: dict[str, tuple[ast.stmt, ast.alias | None]] = {}
+        for statement in _top_level(self.tree.body):
+            if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                found[statement.name] = (statement, None)
+            elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+                for alias in statement.names:
+                    found[alias.asname or alias.name.split(".")[0]] = (statement, alias)
+            elif isinstance(statement, ast.Assign):
+                for target in statement.targets:
+                    if isinstance(target, ast.Name):
+                        found[target.id] = (statement, None)
+            elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                found[statement.target.id] = (statement, None)
+        return found
+
+
+def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module, those under ``if`` and ``try`` included."""
+    for statement in body:
+        if isinstance(statement, (ast.If, ast.Try, ast.With)):
+            yield from _top_level(statement.body)
+            for handler in getattr(statement, "handlers", []):
+                yield from _top_level(handler.body)
+            yield from _top_level(getattr(statement, "orelse", []))
+        else:
+            yield statement
+
+
+@dataclass(eq=False)
+class Function:
+    """A function or method; ``owner`` is the class that defines it."""
+
+    module: Module
+    node: ast.FunctionDef | ast.AsyncFunctionDef
+    owner: Class | None = None
+
+    @cached_property
+    def decorators(self) -> frozenset[str]:
+        return frozenset(_last_name(node) for node in self.node.decorator_list)
+
+    @property
+    def parameters(self) -> list[ast.arg]:
+        arguments = self.node.args
+        return [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+
+
+@dataclass(eq=False)
+class Class:
+    """A class. ``parameters`` is what its constructor takes, ``accepts_any`` whether it has ``**kwargs``."""
+
+    module: Module
+    node: ast.ClassDef
+    world: World = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @cached_property
+    def bases(self) -> list[Class]:
+        found = (self.world.evaluate_reference(self.module, base) for base in self.node.bases)
+        return [base for base in found if isinstance(base, Class) and base is not self]
+
+    @cached_property
+    def mro(self) -> list[Class]:
+        """The class and its bases, nearest first; a cycle ends it."""
+        order: list[Class] = []
+        queue = [self]
+        while queue:
+            current = queue.pop(0)
+            if current not in order:
+                order.append(current)
+                queue.extend(current.bases)
+        return order
+
+    @cached_property
+    def own_methods(self) -> dict[str, Function]:
+        return {
+            node.name: Function(self.module, node, self)
+            for node in self.node.body
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        }
+
+    def method(self, name: str, after: Class | None = None) -> Function | None:
+        """The method that this class uses under ``name``; ``after`` a class of its MRO, as ``super()`` does."""
+        order = self.mro[self.mro.index(after) + 1 :] if after in self.mro else self.mro
+        return next((c.own_methods[name] for c in order if name in c.own_methods), None)
+
+    @cached_property
+    def is_dataclass(self) -> bool:
+        return any("dataclass" in {_last_name(d) for d in c.node.decorator_list} for c in self.mro)
+
+    @cached_property
+    def initialiser(self) -> Function | None:
+        """The ``__init__`` written in the source; None where a dataclass makes it."""
+        for current in self.mro:
+            if "__init__" in current.own_methods:
+                return current.own_methods["__init__"]
+            if "dataclass" in {_last_name(d) for d in current.node.decorator_list}:
+                return None
+        return None
+
+    @cached_property
+    def accepts_any(self) -> bool:
+        return self.initialiser is not None and self.initialiser.node.args.kwarg is not None
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        if self.initialiser is not None:
+            return _signature(self.initialiser)
+        return list(self.fields.values()) if self.is_dataclass else []
+
+    @cached_property
+    def fields(self) -> dict[str, Parameter]:
+        """Annotated fields that a generated ``__init__`` takes, in order, those of the bases first."""
+        found: dict[str, Parameter] = {}
+        for current in reversed(self.mro):
+            for statement in current.node.body:
+                if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+                    continue
+                parameter = _field(current, statement)
+                if parameter is not None:
+                    found[parameter.name] = parameter
+        return found
+
+
+Reference: TypeAlias = "Class | Function | Module"
+
+
+class World:
+    """Modules on a search path, parsed when asked for."""
+
+    def __init__(self, search_path: Sequence[Path]) -> None:
+        self.search_path = list(dict.fromkeys(search_path))
+        self.modules: dict[str, Module | None] = {}
+        self._classes: dict[tuple[str, str], Class] = {}
+        self._resolving: set[tuple[str, str]] = set()
+
+    def module(self, name: str) -> Module | None:
+        """The module ``name``, None where it is not found, not followed, or not readable as Python."""
+        if name not in self.modules:
+            followed = name.split(".")[0] in FOLLOWED and len(self.modules) < _MAX_MODULES
+            self.modules[name] = self._load(name) if followed else None
+        return self.modules[name]
+
+    def _load(self, name: str) -> Module | None:
+        relative = Path(*name.split("."))
+        for base in self.search_path:
+            for file, is_package in ((base / relative / "__init__.py", True), (base / f"{relative}.py", False)):
+                try:
+                    if file.is_file() and file.stat().st_size <= _MAX_BYTES:
+                        return Module(name, file, is_package, ast.parse(file.read_text("utf-8"), str(file)))
+                except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+                    continue
+        return None
+
+    def lookup(self, module: Module, name: str) -> Reference | None:
+        """What ``name`` stands for at the top level of ``module``, through imports and aliases."""
+        key = (module.name, name)
+        if key in self._resolving:
+            return None
+        self._resolving.add(key)
+        try:
+            return self._lookup(module, name)
+        finally:
+            self._resolving.discard(key)
+
+    def _lookup(self, module: Module, name: str) -> Reference | None:
+        statement, alias = module.names.get(name, (None, None))
+        if isinstance(statement, ast.ClassDef):
+            return self._classes.setdefault((module.name, name), Class(module, statement, self))
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return Function(module, statement)
+        if isinstance(statement, ast.Assign):
+            return self.evaluate_reference(module, statement.value)
+        if isinstance(statement, ast.Import) and alias is not None:
+            return self.module(alias.name if alias.asname else alias.name.split(".")[0])
+        if isinstance(statement, ast.ImportFrom) and alias is not None:
+            return self._from(absolute(module, statement), alias.name)
+        for origin, star in module.names.values():
+            if isinstance(origin, ast.ImportFrom) and star is not None and star.name == "*":
+                found = self._from(absolute(module, origin), name)
+                if found is not None:
+                    return found
+        return self.module(f"{module.name}.{name}") if module.is_package else None
+
+    def _from(self, source: str, name: str) -> Reference | None:
+        origin = self.module(source)
+        found = self.lookup(origin, name) if origin is not None else None
+        return found if found is not None else self.module(f"{source}.{name}")
+
+    def evaluate_reference(self, module: Module, node: ast.expr) -> Reference | None:
+        """The class, function or module that the expression ``node`` (a name or a dotted one) stands for."""
+        if isinstance(node, ast.Name):
+            return self.lookup(module, node.id)
+        if isinstance(node, ast.Attribute):
+            base = self.evaluate_reference(module, node.value)
+            return self.lookup(base, node.attr) if isinstance(base, Module) else None
+        return None
+
+    def annotated_class(self, owner: Module, annotation: ast.expr | None) -> Class | None:
+        """The first followed class that an annotation names: ``X``, ``Optional[X]``, ``"X | None"``."""
+        if annotation is None:
+            return None
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+            try:
+                annotation = ast.parse(annotation.value, mode="eval").body
+            except SyntaxError:
+                return None
+        container = isinstance(annotation, ast.Subscript) and _last_name(annotation.value).lower() in _CONTAINERS
+        if container:
+            return None
+        for node in ast.walk(annotation):
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                found = self.evaluate_reference(owner, node)
+                if isinstance(found, Class):
+                    return found
+        return None
+
+
+_CONTAINERS = frozenset({"list", "dict", "tuple", "set", "sequence", "mapping", "callable", "type"})
+
+
+def absolute(module: Module, statement: ast.ImportFrom) -> str:
+    """The absolute name of the module that a ``from`` statement imports from."""
+    if not statement.level:
+        return statement.module or ""
+    parts = module.name.split(".")
+    parts = parts[: len(parts) - statement.level + module.is_package]
+    return ".".join([*parts, *([statement.module] if statement.module else [])])
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Call):
+        node = node.func
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _field(owner: Class, statement: ast.AnnAssign) -> Parameter | None:
+    assert isinstance(statement.target, ast.Name)
+    text = ast.unparse(statement.annotation).strip("'\"")
+    if "ClassVar" in text:
+        return None
+    value, required, default = statement.value, statement.value is None, None
+    if isinstance(value, ast.Call) and _last_name(value) == "field":
+        keywords = {keyword.arg: keyword.value for keyword in value.keywords}
+        init = keywords.get("init")
+        if isinstance(init, ast.Constant) and init.value is False:
+            return None
+        factory = keywords.get("default_factory")
+        value = keywords.get("default")
+        required = value is None and factory is None
+        default = _factory_json(owner.module, factory) if factory is not None else None
+    if value is not None:
+        default = _json(owner.module, value)
+    return Parameter(statement.target.id, required, text, default, statement.annotation)
+
+
+def _factory_json(module: Module, factory: ast.expr) -> str | None:
+    if isinstance(factory, ast.Lambda):
+        return _json(module, factory.body)
+    return {"list": "[]", "dict": "{}", "set": "[]", "tuple": "[]"}.get(_last_name(factory))
+
+
+def _json(module: Module, node: ast.expr) -> str | None:
+    def constant(name: str) -> Any:
+        statement = module.names.get(name, (None, None))[0]
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+            return evaluate(statement.value, lambda _: UNKNOWN)
+        return UNKNOWN
+
+    value = evaluate(node, constant)
+    if value is UNKNOWN:
+        return None
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return None
+
+
+def _signature(function: Function) -> list[Parameter]:
+    arguments = function.node.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
+    pairs = list(zip(positional, [*defaults, *arguments.defaults], strict=True))[1:]
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [
+        Parameter(
+            argument.arg,
+            default is None,
+            ast.unparse(argument.annotation).strip("'\"") if argument.annotation else None,
+            _json(function.module, default) if default is not None else None,
+            argument.annotation,
+        )
+        for argument, default in pairs
+    ]

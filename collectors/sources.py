@@ -1,0 +1,193 @@
+"""A model family's source as a document: which class takes which section of the config, and what it imports.
+
+Read from the files of the patient's mlx-audio without running anything, so it works where the
+family cannot be imported. :func:`merged` lays over it what the patient's own classes said.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlx_diagnose.collectors.config_flow import Flow
+from mlx_diagnose.collectors.config_values import Take
+from mlx_diagnose.collectors.family_imports import imports_of
+from mlx_diagnose.collectors.source_world import Class, Module, World
+
+Document = dict[str, Any]
+
+VERSION = 1
+_MAX_FILES = 60
+
+
+def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path: Sequence[str] = ()) -> Document:
+    """The document of ``mlx_audio/<category>/models/<family>``.
+
+    ``search_path`` is the patient's ``sys.path``, for families that build on mlx-lm. Shape::
+
+        {"version": 1, "module": "mlx_audio.tts.models.dia",
+         "classes": [{"class_name", "module", "sections": [path, ...], "unknown_keys", "conditional", "given": [name],
+                      "file", "line", "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
+         "reads": [{"paths", "required", "reader", "file", "line"}], "loose_reads": [name],
+         "imports": [{"module", "file", "line", "top_level", "guarded"}], "reasons": [why something is missing]}
+
+    ``sections`` and ``paths`` list places that may serve, the preferred first; ``default`` is
+    JSON text. Never raises for what the sources hold.
+    """
+    name = f"mlx_audio.{category}.models.{family}"
+    document: Document = {
+        "version": VERSION,
+        "module": name,
+        "classes": [],
+        "reads": [],
+        "loose_reads": [],
+        "imports": [],
+        "reasons": [],
+    }
+    world = World([mlx_audio_dir.parent, *(Path(entry) for entry in search_path if entry)])
+    module = world.module(name)
+    if module is None:
+        document["reasons"].append(f"{name} was not found, or is not Python that can be read")
+        return document
+    flow = Flow(world)
+    try:
+        flow.follow(module)
+    except RecursionError:
+        document["reasons"].append("the classes of the family refer to each other too deeply to be followed")
+    takes = [*flow.takes, *_nested(world, flow.takes)]
+    document["classes"] = _unique(_class_json(world, take) for take in takes)
+    document["reads"] = _unique(
+        {"paths": list(r.paths), "required": r.required, "reader": r.reader, "file": r.file, "line": r.line}
+        for r in flow.reads
+    )
+    files = list(_family_modules(world, module))
+    document["loose_reads"] = sorted({key for m in files for key in _loose_reads(m.tree, flow.seen)})
+    document["imports"] = [item for m in files for item in imports_of(m)]
+    return document
+
+
+def _unique(items: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for item in items:
+        found.setdefault(repr(item), item)
+    return list(found.values())
+
+
+def _nested(world: World, takes: Sequence[Take]) -> Iterator[Take]:
+    """Sections that a class declares by annotation only; nothing converts or checks them."""
+    taken = {path for take in takes for path in take.paths}
+    queue = list(takes)
+    while queue:
+        take = queue.pop(0)
+        for item in take.taken:
+            cls = world.annotated_class(take.cls.module, item.parameter.annotation)
+            if cls is None or not cls.is_dataclass or not taken.isdisjoint(item.paths):
+                continue
+            taken.update(item.paths)
+            parameters = tuple(
+                replace(item, paths=tuple(f"{path}.{p.name}" for path in item.paths), parameter=p)
+                for p in cls.parameters
+            )
+            nested = Take(cls, item.paths, "nested", parameters, frozenset(), True)
+            queue.append(nested)
+            yield nested
+
+
+def _class_json(world: World, take: Take) -> dict[str, Any]:
+    return {
+        "class_name": take.cls.name,
+        "module": take.cls.module.name,
+        "sections": list(take.paths),
+        "unknown_keys": take.unknown_keys,
+        "conditional": take.conditional,
+        "given": sorted(take.given),
+        "file": str(take.cls.module.file),
+        "line": take.cls.node.lineno,
+        "parameters": [
+            {
+                "name": item.parameter.name,
+                "paths": list(item.paths),
+                "required": item.parameter.required,
+                "type": item.parameter.type,
+                "default": item.parameter.default,
+                "nested": _name(world.annotated_class(take.cls.module, item.parameter.annotation)),
+            }
+            for item in take.taken
+        ],
+    }
+
+
+def _name(cls: Class | None) -> str | None:
+    return cls.name if cls is not None else None
+
+
+def _family_modules(world: World, family: Module) -> Iterator[Module]:
+    """The family's package: its module and every file under its folder."""
+    yield family
+    if not family.is_package:
+        return
+    folder = family.file.parent
+    for file in sorted(folder.rglob("*.py"))[:_MAX_FILES]:
+        if file == family.file or "test" in file.relative_to(folder).parts[0]:
+            continue
+        parts = file.relative_to(folder).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        module = world.module(".".join([family.name, *parts]))
+        if module is not None:
+            yield module
+
+
+def _loose_reads(tree: ast.Module, seen: set[int]) -> Iterator[str]:
+    """Keys that are read by name from something that was not followed to the config."""
+    for node in ast.walk(tree):
+        if id(node) in seen:
+            continue
+        key: ast.expr | None = None
+        if isinstance(node, ast.Subscript):
+            key = node.slice
+        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            key = node.left
+        elif isinstance(node, ast.Call) and node.args:
+            if isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop", "setdefault"):
+                key = node.args[0]
+            elif isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1:
+                key = node.args[1]
+        if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value.isidentifier():
+            yield key.value
+
+
+def merged(document: Document, observed: Mapping[str, Any] | None) -> Document:
+    """``document`` with the parameters that the patient's own classes have, where the probe saw them.
+
+    ``observed`` is what ``probes/signature.py`` sent, or None. Its defaults and types are exact;
+    parameters that the sources did not show (inherited from elsewhere) are added.
+    """
+    if not observed:
+        return document
+    known = {(c["module"], c["class_name"]): c for c in observed.get("classes", ())}
+    classes = []
+    for cls in document["classes"]:
+        seen = known.get((cls["module"], cls["class_name"]))
+        classes.append(_overlaid(cls, seen) if seen and seen.get("dataclass") else cls)
+    return {**document, "classes": classes, "reasons": [*document["reasons"], *observed.get("reasons", ())]}
+
+
+def _overlaid(cls: dict[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+    own = {p["name"]: p for p in seen["parameters"]}
+    parameters = []
+    for parameter in cls["parameters"]:
+        exact = own.get(parameter["name"])
+        if exact is not None:
+            default = exact["default"] if exact["default"] is not None else parameter["default"]
+            parameter = {**parameter, "default": None if parameter["required"] else default, "type": exact["type"]}
+        parameters.append(parameter)
+    if cls["unknown_keys"] != "accepted" and len(cls["sections"]) > 0 and not cls["given"] and parameters:
+        present = {parameter["name"] for parameter in parameters}
+        for name, exact in own.items():
+            if name not in present:
+                paths = [f"{section}.{name}" if section else name for section in cls["sections"]]
+                parameters.append({**exact, "paths": paths})
+    return {**cls, "parameters": parameters}
