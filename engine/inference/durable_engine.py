@@ -5,9 +5,11 @@ found by a crash or a wrong answer, and where they are kept:
 
 - messages are flat objects of small integers with a ``kind`` (network.py), so its JSON
   parser meets no text, no null, no float, and no field name of a user;
-- every pattern tests ``kind``, which is its alpha: a message satisfies as many tests as
-  there are patterns of that alpha in a ruleset, and no ruleset has more than 60 of them
-  (error 303 comes at 64); no ruleset has more than 30 rules;
+- every pattern tests ``kind``, which is its alpha; two patterns of one rule never have the
+  same kind, since a message may stand in a match only once (and two patterns that are alike
+  lose all matches): the second gets copies of the messages under a kind of its own;
+- a message satisfies as many tests as there are patterns of its kind in a ruleset, and no
+  ruleset has more than 60 of them (error 303 comes at 64), nor more than 30 rules;
 - every pattern that joins ends with a join that always holds (``one``), without which the
   hash join of a single expression misses matches;
 - no ``$or``, no empty ``$and``, no negation first or nested; at most 12 patterns and 20 joins
@@ -44,7 +46,7 @@ class DurableEngine:
         self._observed: type[Exception] = engine.MessageObservedException
         self._matches: list[Match] = []
         self._ids = _Identifiers()
-        self._routes: dict[int, list[str]] = {}
+        self._routes: dict[tuple[int, int], list[str]] = {}
 
         class QuietHost(engine.Host):  # type: ignore[misc]
             """A host without timer threads."""
@@ -60,21 +62,20 @@ class DurableEngine:
                 self._host.register_rulesets({name: rules})
             except Exception as error:  # the extension raises plain Exception
                 raise EngineFailure(f"durable_rules: {error}") from error
-            for alpha in {
-                c.alpha for index in group for c in (*productions[index].positive, *productions[index].negative)
-            }:
-                self._routes.setdefault(alpha, []).append(name)
+            for role in {role for index in group for role in _roles(productions[index])}:
+                self._routes.setdefault(role, []).append(name)
 
     def assert_messages(self, messages: Sequence[Message]) -> list[Match]:
         """Assert the messages one at a time; the matches that are new."""
         for message in messages:
-            routes = self._routes.get(message.alpha)
-            if not routes:
-                continue
-            content = {"id": self._ids.of(message.number), "kind": f"a{message.alpha}", "n": message.number, "one": 1}
-            content.update((f"c{column}", token) for column, token in enumerate(message.tokens))
-            for ruleset in routes:
-                self._assert(ruleset, dict(content))
+            columns = {f"c{column}": token for column, token in enumerate(message.tokens)}
+            copy = 0
+            while routes := self._routes.get((message.alpha, copy)):
+                name = self._ids.of(message.number, copy)
+                content = {"id": name, "kind": _kind((message.alpha, copy)), "n": message.number, "one": 1, **columns}
+                for ruleset in routes:
+                    self._assert(ruleset, dict(content))
+                copy += 1
         found, self._matches = self._matches, []
         return found
 
@@ -110,44 +111,61 @@ class DurableEngine:
             durable_rules_engine.delete_ruleset(ruleset._handle)
 
 
+#: An alpha, and which pattern of a rule on that alpha it is for: 0 the first, 1 the second...
+Role = tuple[int, int]
+
+
+def _kind(role: Role) -> str:
+    return f"a{role[0]}" if role[1] == 0 else f"a{role[0]}x{role[1]}"
+
+
+def _roles(production: Production) -> list[Role]:
+    """The role of each condition, the positive ones first."""
+    seen: dict[int, int] = {}
+    roles: list[Role] = []
+    for condition in (*production.positive, *production.negative):
+        copy = seen.get(condition.alpha, 0)
+        seen[condition.alpha] = copy + 1
+        roles.append((condition.alpha, copy))
+    return roles
+
+
 def _patterns(production: Production) -> Iterator[dict[str, Any]]:
     bound: dict[int, tuple[str, str]] = {}
+    kinds = [_kind(role) for role in _roles(production)]
     for place, condition in enumerate(production.positive):
         alias = f"p{place}"
-        yield {alias: _expression(condition, bound, first=place == 0)}
+        yield {alias: _expression(kinds[place], condition, bound, first=place == 0)}
         for column, variable in enumerate(condition.variables):
             bound.setdefault(variable, (alias, f"c{column}"))
     for place, condition in enumerate(production.negative):
-        yield {f"q{place}$not": _expression(condition, bound, first=False)}
+        kind = kinds[len(production.positive) + place]
+        yield {f"q{place}$not": _expression(kind, condition, bound, first=False)}
 
 
-def _expression(condition: Condition, bound: dict[int, tuple[str, str]], *, first: bool) -> dict[str, Any]:
-    kind = {"kind": f"a{condition.alpha}"}
+def _expression(kind: str, condition: Condition, bound: dict[int, tuple[str, str]], *, first: bool) -> dict[str, Any]:
     if first:
-        return kind
+        return {"kind": kind}
     joins: list[dict[str, Any]] = [
         {f"c{column}": {bound[variable][0]: bound[variable][1]}}
         for column, variable in enumerate(condition.variables)
         if variable in bound
     ]
-    return {"$and": [kind, *joins, {"one": {"p0": "one"}}]}
+    return {"$and": [{"kind": kind}, *joins, {"one": {"p0": "one"}}]}
 
 
 def partition(productions: Sequence[Production]) -> list[list[int]]:
-    """Indices of productions in groups of at most 30, in each of which no alpha has more than 60 patterns."""
+    """Indices of productions in groups of at most 30, in each of which no role has more than 60 patterns."""
     groups: list[list[int]] = []
-    counts: dict[int, int] = {}
+    counts: dict[Role, int] = {}
     for index, production in enumerate(productions):
-        mine: dict[int, int] = {}
-        for condition in (*production.positive, *production.negative):
-            mine[condition.alpha] = mine.get(condition.alpha, 0) + 1
-        full = not groups or len(groups[-1]) == MAX_RULES
-        if full or any(counts.get(alpha, 0) + number > MAX_TESTS for alpha, number in mine.items()):
+        roles = _roles(production)
+        if not groups or len(groups[-1]) == MAX_RULES or any(counts.get(role, 0) >= MAX_TESTS for role in roles):
             groups.append([])
             counts = {}
         groups[-1].append(index)
-        for alpha, number in mine.items():
-            counts[alpha] = counts.get(alpha, 0) + number
+        for role in roles:
+            counts[role] = counts.get(role, 0) + 1
     return groups
 
 
@@ -156,16 +174,16 @@ class _Identifiers:
 
     def __init__(self) -> None:
         self._taken = {_hash("sid-0")}  # the library's own message of the state
-        self._known: dict[int, str] = {}
+        self._known: dict[Role, str] = {}
 
-    def of(self, number: int) -> str:
-        known = self._known.get(number)
+    def of(self, number: int, copy: int) -> str:
+        known = self._known.get((number, copy))
         if known is None:
-            known = f"m{number}"
+            known = f"m{number}" if copy == 0 else f"m{number}x{copy}"
             while _hash(known) in self._taken:
                 known += "x"
             self._taken.add(_hash(known))
-            self._known[number] = known
+            self._known[number, copy] = known
         return known
 
 

@@ -25,6 +25,7 @@ Node: TypeAlias = Any
 _PREFIX = "tag:yaml.org,2002:"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INDICATOR = re.compile(r"[-?:](?=\s|$)")
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
@@ -47,8 +48,13 @@ def resolve(node: Node) -> Scalar:
 
 
 def _could_overflow(text: str) -> bool:
-    longest = max((len(line) for line in text.splitlines()), default=0)
-    return 2 * longest + text.count("[") + text.count("{") > _MAX_DEPTH
+    """An upper bound of the nesting, from brackets, indentation and indicators of one line."""
+    deepest = max((2 * _indent(line) + len(_INDICATOR.findall(line)) for line in text.splitlines()), default=0)
+    return deepest + text.count("[") + text.count("{") > _MAX_DEPTH
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
 
 
 class Tree:
@@ -69,7 +75,7 @@ class Tree:
 
         if len(text) > MAX_BYTES or _could_overflow(text):
             self.problem(
-                None, f"the file is too large, too deep or its lines too long for a rule (limit {MAX_BYTES} characters)"
+                None, f"the file is too large or too deeply nested for a rule (limit {MAX_BYTES} characters)"
             )
             return None
         loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
