@@ -62,6 +62,11 @@ class LoadRun:
         return self.outcome is not None and self.outcome["loads"] is True
 
     @property
+    def category(self) -> str:
+        """The category whose loader was run."""
+        return str((self.mlx_audio or {}).get("category") or "tts")
+
+    @property
     def failed_stage(self) -> str | None:
         """The stage that an exception ended, or that was running when the process ended."""
         if self.outcome is not None:

@@ -11,14 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import CollectorOutcome
+from mlx_diagnose.engine.model import CollectorOutcome, CollectorStatus
 
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from mlx_diagnose.collectors.checkpoint import Checkpoint
+    from mlx_diagnose.collectors.config import ConfigDocument
+
+
+class Skipped(Exception):
+    """A collector has nothing to look at; the message says why."""
 
 
 class Ledger:
@@ -27,30 +33,27 @@ class Ledger:
     def __init__(self) -> None:
         self.outcomes: list[CollectorOutcome] = []
 
-    def run(self, name: str, work: Callable[[], Result], default: Result) -> Result:
-        """``work()``, timed; ``default`` if it raises, with the reason recorded."""
+    def run(self, name: str, work: Callable[[], None]) -> None:
+        """``work()``, timed; if it raises, the reason is recorded and the diagnosis goes on."""
         started = time.perf_counter()
         try:
-            result = work()
+            work()
+        except Skipped as reason:
+            self._add(name, "skipped", str(reason), started)
         except Exception as error:
             self._add(name, "failed", f"{type(error).__name__}: {error}", started)
-            return default
-        self._add(name, "ok", None, started)
-        return result
-
-    def skip(self, name: str, reason: str) -> None:
-        """Record that a collector had nothing to look at."""
-        self.outcomes.append(CollectorOutcome(name, "skipped", reason, 0.0))
+        else:
+            self._add(name, "ok", None, started)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Record a step whose failure ends the run anyway."""
+        """Record a step whose failure ends the diagnosis."""
         started = time.perf_counter()
         yield
         self._add(name, "ok", None, started)
 
-    def _add(self, name: str, status: str, reason: str | None, started: float) -> None:
-        self.outcomes.append(CollectorOutcome(name, status, reason, round(time.perf_counter() - started, 6)))  # type: ignore[arg-type]
+    def _add(self, name: str, status: CollectorStatus, reason: str | None, started: float) -> None:
+        self.outcomes.append(CollectorOutcome(name, status, reason, round(time.perf_counter() - started, 6)))
 
 
 @dataclass
@@ -61,82 +64,77 @@ class Examination:
     directory: Path | None
     memory: WorkingMemory
     ledger: Ledger
-    config: Mapping[str, Any] | None = None
-    document: Any = None
+    document: ConfigDocument | None = None
+    checkpoint: Checkpoint | None = None
     packages: dict[str, str] = field(default_factory=dict)
 
-    # -- what can be seen without running anything ----------------------------------------------
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """config.json as data, None where there is none that can be read."""
+        return self.document.data if self.document is not None else None
+
+    @property
+    def family(self) -> str | None:
+        """The family that the loader resolved to, once that is known."""
+        fact = self.memory.one("resolution")
+        return str(fact["resolved"]) if fact is not None and fact["family_exists"] else None
 
     def look_at_files(self) -> None:
-        """config.json and the weights files."""
-        from mlx_diagnose.collectors import checkpoint, config
-
-        self.document = self.ledger.run("config", lambda: config.collect(self.memory, self.directory), None)
-        self.config = self.document.data if self.document is not None else None
-        if self.directory is None:
-            self.ledger.skip("checkpoint", "there is no directory to look at")
-            self.checkpoint = None
-            return
-        directory = self.directory
-        self.checkpoint = self.ledger.run("checkpoint", lambda: checkpoint.collect(self.memory, directory), None)
-
-    # -- what the run told ---------------------------------------------------------------------
+        """config.json and the weights files: what can be seen without running anything."""
+        self.ledger.run("config", self._config)
+        self.ledger.run("checkpoint", self._checkpoint)
 
     def look_at_run(self, run: LoadRun) -> None:
         """Everything that explains how ``run`` ended."""
-        self._environment(run)
-        self._resolution(run)
-        self._signature(run)
-        self._exceptions(run)
-        self._tensors(run)
+        self.ledger.run("environment", lambda: self._environment(run))
+        self.ledger.run("resolution", lambda: self._resolution(run))
+        self.ledger.run("config_difference", lambda: self._signature(run.signature))
+        self.ledger.run("exceptions", lambda: self._exceptions(run))
+        self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
+        self.ledger.run("quantization", lambda: self._quantization(run))
+
+    def _config(self) -> None:
+        from mlx_diagnose.collectors import config
+
+        self.document = config.collect(self.memory, self.directory)
+
+    def _checkpoint(self) -> None:
+        from mlx_diagnose.collectors import checkpoint
+
+        if self.directory is None:
+            raise Skipped("there is no directory to look at")
+        self.checkpoint = checkpoint.collect(self.memory, self.directory)
 
     def _environment(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import environment
 
         if run.hello is None:
-            self.ledger.skip("environment", "the interpreter did not answer")
-            return
-        hello = run.hello
-        self.packages = self.ledger.run(
-            "environment",
-            lambda: environment.collect(
-                self.memory, hello=hello, backend=run.backend, mlx_audio=run.mlx_audio, directory=self.directory
-            ),
-            {},
+            raise Skipped("the interpreter did not answer")
+        self.packages = environment.collect(
+            self.memory, hello=run.hello, backend=run.backend, mlx_audio=run.mlx_audio, directory=self.directory
         )
 
     def _resolution(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import resolution
 
-        found = (run.mlx_audio or {}).get("directory")
-        if found is None:
-            self.ledger.skip("resolution", "mlx-audio is not installed in the patient")
-            return
-        mlx_audio_dir = Path(found)
-        observed = {**(run.loader or {}), **(run.resolution or {})}
-        self.ledger.run(
-            "resolution",
-            lambda: resolution.collect(
-                self.memory,
-                mlx_audio_dir=mlx_audio_dir,
-                category=self.category(run),
-                directory_name=self.located.name,
-                config=self.config,
-                observed=observed,
-                mlx_audio_version=(run.mlx_audio or {}).get("version"),
-                failed_stage=run.failed_stage,
-            ),
-            None,
+        found = run.mlx_audio or {}
+        if found.get("directory") is None:
+            raise Skipped("mlx-audio was not found in the patient")
+        resolution.collect(
+            self.memory,
+            mlx_audio_dir=Path(found["directory"]),
+            category=run.category,
+            directory_name=self.located.name,
+            config=self.config,
+            observed={**(run.loader or {}), **(run.resolution or {})},
         )
 
-    def _signature(self, run: LoadRun) -> None:
+    def _signature(self, signature: Mapping[str, Any] | None) -> None:
         from mlx_diagnose.collectors import config_difference
 
-        if run.signature is None or self.document is None or self.config is None:
-            self.ledger.skip("config_difference", "the load passed, or the family's classes were not reached")
-            return
-        signature = run.signature
-        self.ledger.run("config_difference", lambda: config_difference.collect(self.memory, self.document, signature), None)
+        if signature is None or self.document is None or self.config is None:
+            raise Skipped("the load passed, or did not come to the classes of the family")
+        config_difference.collect(self.memory, self.document, signature)
 
     def _exceptions(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import exceptions
@@ -144,45 +142,35 @@ class Examination:
 
         docs = [ExceptionDoc.from_json(link) for link in (*run.chain, *run.caught)]
         if not docs:
-            self.ledger.skip("exceptions", "none were raised")
-            return
-        context = exceptions.ExceptionContext(self.directory, self.config, self.packages)
-        self.ledger.run("exceptions", lambda: exceptions.collect(self.memory, docs, context), None)
+            raise Skipped("none were raised")
+        exceptions.collect(self.memory, docs, exceptions.ExceptionContext(self.directory, self.config, self.packages))
 
-    def _tensors(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import quantization, weights_difference
+    def _weights_difference(self, met: Mapping[str, Any] | None) -> None:
+        from mlx_diagnose.collectors import weights_difference
         from mlx_diagnose.collectors.tensors import table_from_json
 
-        stored = self.checkpoint.table if self.checkpoint is not None else {}
-        met = run.tensors
-        model = table_from_json(met["model"]) if met is not None else None
-        sanitized = table_from_json(met["sanitized"]) if met is not None else None
         if met is None:
-            self.ledger.skip("weights_difference", "the load did not compare tensors, or all of them fit")
-        else:
-            strict, raised = bool(met["strict"]), bool(met["raised"])
-            self.ledger.run(
-                "weights_difference",
-                lambda: weights_difference.collect(
-                    self.memory, stored=stored, sanitized=sanitized, model=model, strict=strict, raised=raised
-                ),
-                None,
-            )
-        if run.loads and met is None:
-            self.ledger.skip("quantization", "the load passed")
-            return
-        self.ledger.run(
-            "quantization",
-            lambda: quantization.collect(self.memory, stored=stored, config=self.config, sanitized=sanitized, model=model),
-            None,
+            raise Skipped("the load did not come to comparing tensors, or all of them fit")
+        weights_difference.collect(
+            self.memory,
+            stored=self.checkpoint.table if self.checkpoint is not None else {},
+            sanitized=table_from_json(met["sanitized"]),
+            model=table_from_json(met["model"]),
+            strict=bool(met["strict"]),
+            raised=bool(met["raised"]),
         )
 
-    def category(self, run: LoadRun) -> str:
-        """The category whose loader was run."""
-        return str((run.mlx_audio or {}).get("category") or "tts")
+    def _quantization(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import quantization
+        from mlx_diagnose.collectors.tensors import table_from_json
 
-    @property
-    def family(self) -> str | None:
-        """The family that the loader resolved to, once that is known."""
-        fact = self.memory.one("resolution")
-        return str(fact["resolved"]) if fact is not None and fact["family_exists"] else None
+        if self.checkpoint is None or (run.loads and run.tensors is None):
+            raise Skipped("the load passed, or there is no checkpoint")
+        met = run.tensors
+        quantization.collect(
+            self.memory,
+            stored=self.checkpoint.table,
+            config=self.config,
+            sanitized=table_from_json(met["sanitized"]) if met is not None else None,
+            model=table_from_json(met["model"]) if met is not None else None,
+        )

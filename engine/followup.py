@@ -24,11 +24,11 @@ from mlx_diagnose.collectors.process import Ending, PatientProcess
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import verification
-from mlx_diagnose.engine.diagnosis import NearRule
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import Finding, StageResult
+from mlx_diagnose.engine.model import Fact, Finding, StageResult
 from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.rulebase import RuleBase
 
 #: Loads that are followed up at most.
 MAX_EPISODES = 6
@@ -61,11 +61,11 @@ class Episode:
     run: LoadRun
     stages: Sequence[StageResult]
     findings: list[Finding]
-    nearest: Sequence[NearRule] = ()
+    facts: Sequence[Fact]
 
 
 def follow(
-    context: Context, rules: Any, examination: Examination, run: LoadRun, process: PatientProcess | None
+    context: Context, rules: RuleBase, examination: Examination, run: LoadRun, process: PatientProcess | None
 ) -> list[Episode]:
     """The episodes of a diagnosis, beginning with the load as it is."""
     trials: Trials | None = None
@@ -87,12 +87,12 @@ def follow(
             context.progress("trying changes of the config")
             with context.ledger.timed("counterfactual"):
                 repair = counterfactual.search(examination.config, examination.memory, base, trials)
-        findings, nearest = _infer(context, rules, examination)
+        findings, facts = _infer(context, rules, examination)
         if trials is not None and examination.config is not None:
             findings = verification.verify(findings, examination.config, base, trials, repair)
         findings = _numbered(findings, episodes, after)
         stages = _stages(context, run)
-        episodes.append(Episode(examination, run, stages, findings, nearest))
+        episodes.append(Episode(examination, run, stages, findings, facts))
         if not live or run.loads or len(episodes) == MAX_EPISODES:
             break
         if not shimmed and _wants_metal(run):
@@ -115,7 +115,7 @@ def follow(
 def _gather(context: Context, examination: Examination, run: LoadRun, ending: Ending, *, static: bool) -> None:
     """Assert the facts of a load."""
     memory = examination.memory
-    category = context.options.category or (examination.category(run) if run.mlx_audio else None)
+    category = context.options.category or (run.category if run.mlx_audio else None)
     target_collector.assert_facts(memory, examination.located, category)
     if not static:
         load_collector.assert_facts(memory, run, ending, _stages(context, run), offline_by_us=context.offline_by_us)
@@ -127,7 +127,7 @@ def _stages(context: Context, run: LoadRun) -> list[StageResult]:
     return load_collector.stage_results(run, blocked=withheld)
 
 
-def _infer(context: Context, rules: Any, examination: Examination) -> tuple[list[Finding], Sequence[NearRule]]:
+def _infer(context: Context, rules: RuleBase, examination: Examination) -> tuple[list[Finding], Sequence[Fact]]:
     from mlx_diagnose.engine.inference import infer
 
     target = examination.memory.one("target")
@@ -141,7 +141,7 @@ def _infer(context: Context, rules: Any, examination: Examination) -> tuple[list
             family=examination.family,
             mlx_audio=version,
         )
-    return [_with_excerpt(finding, examination) for finding in inference.findings], ()
+    return [_with_excerpt(finding, examination) for finding in inference.findings], inference.facts
 
 
 def _with_excerpt(finding: Finding, examination: Examination) -> Finding:
@@ -171,7 +171,15 @@ def _numbered(findings: list[Finding], episodes: Sequence[Episode], after: tuple
             number += 1
             fixes.append(replace(fix, id=f"x{number}"))
         identity = f"{len(episodes)}.{finding.id}" if episodes else finding.id
-        fresh.append(replace(finding, id=identity, fixes=tuple(fixes), observed_after=after, excerpt=None if after else finding.excerpt))
+        fresh.append(
+            replace(
+                finding,
+                id=identity,
+                fixes=tuple(fixes),
+                observed_after=after,
+                excerpt=None if after else finding.excerpt,
+            )
+        )
     return fresh
 
 
@@ -210,7 +218,12 @@ def _confirm(context: Context, episodes: list[Episode], repair: Repair, shimmed:
     directory = repair.outcome.directory
     assert directory is not None
     context.progress("confirming the fix in a fresh process")
-    with start(context.options, context.interpreter, replace(context.located, load=str(directory), directory=directory), shimmed) as process:
+    with start(
+        context.options,
+        context.interpreter,
+        replace(context.located, load=str(directory), directory=directory),
+        shimmed,
+    ) as process:
         run = LoadRun().take(process.messages())
     outcome: Outcome = outcome_of(run, directory)
     for number, episode in enumerate(episodes):
@@ -225,6 +238,7 @@ def _settled(episodes: list[Episode], shimmed: bool) -> list[Episode]:
         return episodes
     first = episodes[0]
     findings = [
-        replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding for finding in first.findings
+        replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding
+        for finding in first.findings
     ]
     return [replace(first, findings=findings), *episodes[1:]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
+
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,6 +15,7 @@ from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.process import PatientProcess
 from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.engine import runs
 from mlx_diagnose.engine.diagnosis import fold, verdict
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.followup import Context, Episode, follow
@@ -75,9 +76,9 @@ def _examine(context: Context, process: PatientProcess | None) -> list[Episode]:
 
 def _report(context: Context, episodes: list[Episode]) -> Report:
     first = episodes[0]
-    facts = [fact for episode in episodes for fact in episode.examination.memory]
+    facts = [fact for episode in episodes for fact in episode.facts]
     found = [finding for episode in episodes for finding in episode.findings]
-    findings = fold(found, first.stages, facts=facts, nearest=first.nearest)
+    findings = fold(found, first.stages, facts=facts)
     hello = first.run.hello or {}
     memory = first.examination.memory
     resolution = memory.one("resolution")
@@ -85,17 +86,19 @@ def _report(context: Context, episodes: list[Episode]) -> Report:
     declared = config.get("model_type") or config.get("architecture")
     located = context.located
     packages = {
-        str(fact["name"]): str(fact["version"]) for fact in memory.of("package", installed=True) if fact["version"] is not None
+        str(fact["name"]): str(fact["version"])
+        for fact in memory.of("package", installed=True)
+        if fact["version"] is not None
     }
     return Report(
-        run_id=uuid.uuid4().hex[:8],
+        run_id=runs.new_id(),
         saved_at=None,
         tool_version=__version__,
         target=Target(
             model=located.model,
             source=located.source,
             path=str(located.directory) if located.directory else None,
-            category=first.examination.category(first.run),
+            category=first.run.category,
             family=str(resolution["resolved"]) if resolution is not None and resolution["family_exists"] else None,
             model_type=declared if isinstance(declared, str) else None,
             revision=context.options.revision,
