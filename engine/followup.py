@@ -26,7 +26,7 @@ from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import verification
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import Fact, Finding, StageResult
+from mlx_diagnose.engine.model import STAGES, Fact, Finding, StageResult
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.rulebase import RuleBase
 
@@ -91,7 +91,7 @@ def follow(
         if trials is not None and examination.config is not None:
             findings = verification.verify(findings, examination.config, base, trials, repair)
         findings = _numbered(findings, episodes, after)
-        stages = _stages(context, run)
+        stages = skipped_stages() if process is None else _stages(context, run)
         episodes.append(Episode(examination, run, stages, findings, facts))
         if not live or run.loads or len(episodes) == MAX_EPISODES:
             break
@@ -110,6 +110,11 @@ def follow(
             break
         ending = process.ending if process is not None else None
     return _settled(episodes, shimmed)
+
+
+def skipped_stages() -> list[StageResult]:
+    """The stages of a diagnosis that runs nothing."""
+    return [StageResult(name, "skipped") for name in STAGES]
 
 
 def _gather(context: Context, examination: Examination, run: LoadRun, ending: Ending, *, static: bool) -> None:
@@ -232,7 +237,8 @@ def _confirm(context: Context, episodes: list[Episode], repair: Repair, shimmed:
 
 
 def _settled(episodes: list[Episode], shimmed: bool) -> list[Episode]:
-    """Where going on without Metal showed another failure, the missing Metal is this machine's limit, not the model's fault."""
+    """Where going on without Metal showed another failure, that one is the model's; the missing
+    Metal is a limit of this machine, and a warning. The stages are then those of the load that went on."""
     behind = any(finding.severity == "error" for episode in episodes[1:] for finding in episode.findings)
     if not (shimmed and behind):
         return episodes
@@ -241,4 +247,4 @@ def _settled(episodes: list[Episode], shimmed: bool) -> list[Episode]:
         replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding
         for finding in first.findings
     ]
-    return [replace(first, findings=findings), *episodes[1:]]
+    return [replace(first, findings=findings, stages=episodes[1].stages), *episodes[1:]]
