@@ -9,6 +9,7 @@ from mlx_diagnose.collectors.exception_scene import Scene
 from mlx_diagnose.collectors.knowledge import distribution_of
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.model import Provenance
+from mlx_diagnose.knowledge_base import data as knowledge_base
 
 _NO_MODULE = re.compile(r"No module named '?(?P<module>[\w.\-]+)'?")
 _NO_NAME = re.compile(
@@ -60,7 +61,7 @@ def _missing_module(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str
     frame = doc.innermost
     kind_of = _kind_of(scene, module)
     package = distribution_of(module) if kind_of == "dependency" else "mlx-audio"
-    declared, extra = _declared(scene, package) if kind_of == "dependency" else (None, None)
+    declared, extra = _declared(scene, package, module) if kind_of == "dependency" else (None, None)
     scene.memory.add(
         "missing_module",
         at,
@@ -93,11 +94,12 @@ def _names_type(scene: Scene, tail: str) -> bool:
     return isinstance(declared, str) and declared == tail
 
 
-def _declared(scene: Scene, package: str) -> tuple[bool | None, str | None]:
-    """Whether mlx-audio declares ``package``, and the extra that would bring it. None: its metadata was not seen."""
-    if not scene.memory.of("requirement", owner="mlx-audio") and not scene.extras:
-        return None, None
-    return bool(scene.memory.of("requirement", owner="mlx-audio", package=package)), scene.extras.get(package)
+def _declared(scene: Scene, package: str, module: str) -> tuple[bool | None, str | None]:
+    """Whether mlx-audio declares ``package`` (None: its metadata was not seen), and the extra that would bring it."""
+    extra = scene.extras.get(package) or knowledge_base.distribution_of(module).extra
+    if not scene.memory.of("requirement", owner="mlx-audio"):
+        return None, extra
+    return bool(scene.memory.of("requirement", owner="mlx-audio", package=package)), extra
 
 
 def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:

@@ -1,0 +1,250 @@
+"""The patient's interpreter, machine and packages, from its greeting and the metadata on its ``sys.path``."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlx_diagnose.collectors.distributions import Distribution, Installed, marker_environment
+from mlx_diagnose.collectors.knowledge import canonical
+from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+_NAME = "environment"
+_MLX_AUDIO = "mlx-audio"
+_OURS = "mlx-diagnose"
+
+#: Told of even when they are not installed: a rule may ask for their absence.
+_ALWAYS = ("mlx-audio", "mlx", "mlx-lm", "transformers", "huggingface-hub", "numpy", "safetensors", "tokenizers")
+#: Distributions that ship MLX's native library beside the wheel ``mlx``.
+_BACKENDS = ("mlx-metal", "mlx-cpu", "mlx-cuda")
+#: Requirements of these are told in full, of others only where they are not met.
+_TOLD_IN_FULL = ("mlx-audio", "mlx-lm", "mlx", "transformers", "huggingface-hub")
+_MAX_DISTRIBUTIONS = 300
+_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_FOR_DEVELOPERS = ("dev", "docs", "test", "tests", "parity")
+
+
+def collect(
+    memory: WorkingMemory,
+    *,
+    hello: Mapping[str, Any],
+    backend: Mapping[str, Any] | None = None,
+    mlx_audio: Mapping[str, Any] | None = None,
+    directory: Path | None = None,
+) -> dict[str, str]:
+    """Assert interpreter, backend, package and requirement; the versions of the packages that matter, by name.
+
+    ``hello`` holds python, system, machine, os_version, implementation and path (``sys.path``);
+    ``backend`` importable, device, metal and error; ``mlx_audio`` the directory and version of the
+    package that the patient imports; ``directory`` is where the model lies. All come from the probe.
+    """
+    installed = Installed([str(entry) for entry in hello.get("path") or ()])
+    imported = _imported_mlx_audio(installed, mlx_audio or {})
+    _assert_interpreter(memory, hello, directory)
+    if backend is not None:
+        _assert_backend(memory, backend, installed)
+    versions = _assert_packages(memory, hello, installed)
+    if imported is not None:
+        versions[_MLX_AUDIO] = imported
+        if installed.get(_MLX_AUDIO) is None:
+            _assert_package(memory, _MLX_AUDIO, imported, None)
+    for name in _ALWAYS:
+        if name not in versions:
+            memory.add("package", Provenance(_NAME), name=name, installed=False, version=None)
+    return versions
+
+
+def _imported_mlx_audio(installed: Installed, mlx_audio: Mapping[str, Any]) -> str | None:
+    """The version of the mlx-audio that is imported; metadata of another copy is forgotten.
+
+    A checkout on PYTHONPATH stands in front of an installed one; an editable installation lies
+    elsewhere than its metadata, but is of the same version.
+    """
+    folder, version = mlx_audio.get("directory"), mlx_audio.get("version")
+    metadata = installed.get(_MLX_AUDIO)
+    if not folder:
+        return None
+    beside = metadata is not None and _same(metadata.location, Path(folder).parent)
+    if metadata is not None and not beside and version != metadata.version:
+        installed.without(_MLX_AUDIO)
+    return str(version) if version else metadata.version if metadata is not None and beside else None
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _assert_interpreter(memory: WorkingMemory, hello: Mapping[str, Any], directory: Path | None) -> None:
+    memory.add(
+        "interpreter",
+        Provenance(_NAME, file=hello.get("executable")),
+        version=str(hello.get("python") or "unknown"),
+        system=str(hello.get("system") or "unknown"),
+        machine=str(hello.get("machine") or "unknown"),
+        os_version=clean(str(hello["os_version"]), 200) if hello.get("os_version") else None,
+        memory_bytes=_physical_memory(),
+        free_disk_bytes=_free_disk(directory),
+    )
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _free_disk(directory: Path | None) -> int | None:
+    try:
+        return shutil.disk_usage(directory or Path.cwd()).free
+    except OSError:
+        return None
+
+
+def _assert_backend(memory: WorkingMemory, backend: Mapping[str, Any], installed: Installed) -> None:
+    device = str(backend["device"]).lower() if backend.get("device") else None
+    memory.add(
+        "backend",
+        Provenance(_NAME),
+        importable=bool(backend.get("importable")),
+        device=None if device is None else "gpu" if "gpu" in device else "cpu",
+        metal=backend["metal"] if isinstance(backend.get("metal"), bool) else None,
+        library_package=_library_package(installed),
+        error=clean(str(backend["error"]), 500) if backend.get("error") else None,
+    )
+
+
+def _library_package(installed: Installed) -> str | None:
+    """The distribution that ships ``mlx/lib/libmlx.*``; None where no installed one does."""
+    mlx = installed.get("mlx")
+    if mlx is None or not any((mlx.location / "mlx" / "lib").glob("libmlx.*")):
+        return None
+    # Before they were split off, the wheel ``mlx`` had the library itself.
+    found = sorted(name for name in installed.names() if name.startswith(_BACKENDS))
+    return found[0] if found else "mlx"
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    owner: Distribution
+    requirement: Requirement
+
+    @property
+    def package(self) -> str:
+        return canonical(self.requirement.name)
+
+
+def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed: Installed) -> dict[str, str]:
+    """Assert the distributions that mlx-audio and MLX draw in, with what they require of each other."""
+    environment = marker_environment(hello)
+    roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS)]
+    queue = deque(dict.fromkeys(roots))
+    versions: dict[str, str] = {}
+    seen: set[str] = set(queue)
+    while queue and len(seen) < _MAX_DISTRIBUTIONS:
+        distribution = installed.get(queue.popleft())
+        if distribution is None:
+            continue
+        versions[distribution.name] = distribution.version or "unknown"
+        _assert_package(memory, distribution.name, distribution.version, distribution.metadata)
+        for need in _needs(distribution, environment):
+            met = _assert_requirement(memory, need, installed)
+            if not met and installed.get(need.package) is None:
+                memory.add("package", Provenance(_NAME), name=need.package, installed=False, version=None)
+            if need.package not in seen:
+                seen.add(need.package)
+                queue.append(need.package)
+        if distribution.name == _MLX_AUDIO:
+            for name in _extras(distribution):
+                if name not in seen and installed.get(name) is not None:
+                    seen.add(name)
+                    queue.append(name)
+    return versions
+
+
+def _assert_package(memory: WorkingMemory, name: str, version: str | None, metadata: Path | None) -> None:
+    at = Provenance(_NAME, file=str(metadata) if metadata else None)
+    memory.add("package", at, name=name, installed=True, version=clean(version, 100) if version else None)
+
+
+def _needs(owner: Distribution, environment: Mapping[str, str]) -> list[_Need]:
+    """Requirements that hold in ``environment``, without those of extras."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for text in owner.requires:
+        marker = text.partition(";")[2]
+        if "extra" in marker and " or " not in marker:
+            continue  # never holds without the extra; parsing hundreds of them would be the most expensive part
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if requirement.marker is None or _holds(requirement, environment):
+            found.append(_Need(owner, requirement))
+    return found
+
+
+def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.version import InvalidVersion
+
+    assert requirement.marker is not None
+    try:
+        return requirement.marker.evaluate(dict(environment))
+    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        return False
+
+
+def _extras(distribution: Distribution) -> list[str]:
+    """Names of what the extras of ``distribution`` require, those for its developers left out."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = []
+    for text in distribution.requires:
+        extra = _EXTRA.search(text.partition(";")[2])
+        if extra and extra[1] not in _FOR_DEVELOPERS:
+            try:
+                names.append(canonical(Requirement(text).name))
+            except InvalidRequirement:
+                continue
+    return list(dict.fromkeys(names))
+
+
+def _assert_requirement(memory: WorkingMemory, need: _Need, installed: Installed) -> bool:
+    """Assert a requirement that matters; whether it is met."""
+    wanted = installed.get(need.package)
+    version = wanted.version if wanted is not None else None
+    met = version is not None and _in_range(need.requirement, version)
+    if not met or need.owner.name in _TOLD_IN_FULL:
+        memory.add(
+            "requirement",
+            Provenance(_NAME, file=str(need.owner.metadata)),
+            owner=need.owner.name,
+            owner_version=need.owner.version or "unknown",
+            package=need.package,
+            specifier=clean(str(need.requirement.specifier), 200),
+            installed_version=clean(version, 100) if version else None,
+            satisfied=met,
+        )
+    return met
+
+
+def _in_range(requirement: Requirement, version: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return requirement.specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True  # a version that nobody can compare is no proof of a conflict
