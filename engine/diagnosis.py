@@ -91,7 +91,10 @@ def verdict(stages: Sequence[StageResult], findings: Sequence[Finding]) -> Verdi
     """
     if loaded(stages):
         return "loads-with-warnings" if any(found.severity == "warning" for found in findings) else "loads"
-    if any(found.failure_class == failure_classes.UNKNOWN for found in findings) or _unexplained(stages, findings) is not None:
+    if (
+        any(found.failure_class == failure_classes.UNKNOWN for found in findings)
+        or _unexplained(stages, findings) is not None
+    ):
         return "inconclusive"
     return "fails" if any(found.severity == "error" for found in findings) else "inconclusive"
 
@@ -139,11 +142,10 @@ def _unknown(stage: StageResult, facts: Iterable[Fact], nearest: Sequence[NearRu
 def _raised(exception: ExceptionRecord | None) -> str:
     if exception is None:
         return "failed without an exception."
-    place = f" ({exception.file}:{exception.line})" if exception.file and exception.line else ""
     message = " ".join(exception.message.split())
     if len(message) > _MESSAGE:
         message = message[: _MESSAGE - 1] + "…"
-    return f"raised {exception.type}{place}: {message}".rstrip(".: ") + "."
+    return f"raised {exception.type}: {message}".rstrip(".: ") + "."
 
 
 # -- the graph of causes: from an index to the indices of what it explains ----------------------

@@ -36,7 +36,7 @@ class WorkingMemory:
 
     def copy(self) -> WorkingMemory:
         """A memory of the same facts that can be added to without touching this one."""
-        other = WorkingMemory()
+        other = WorkingMemory(self._prefix)
         other._facts = dict(self._facts)
         other._counts = Counter(self._counts)
         return other

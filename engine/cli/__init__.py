@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        code = _run(words)
+        code = int(_run(words))
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\ndiagnose: interrupted", file=sys.stderr)
+        print("diagnose: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more at its exit.

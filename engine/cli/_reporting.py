@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from mlx_diagnose.engine.cli._asking import color_option
 from mlx_diagnose.engine.cli._output import STDOUT, check_writable, write
 from mlx_diagnose.engine.model import ExitCode, Report
 from mlx_diagnose.engine.report import formats
@@ -62,10 +63,6 @@ def exit_code(report: Report, fail_on: FailOn, exit_zero: bool) -> ExitCode:
         "inconclusive": ExitCode.INCONCLUSIVE,
     }[report.verdict]
 
-
-color_option = click.option(
-    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Colours."
-)
 
 _OPTIONS = (
     click.option("--format", "format_name", type=click.Choice(formats.available()), help="Format; text by default."),

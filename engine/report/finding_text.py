@@ -25,7 +25,7 @@ def finding_lines(found: Finding, symptoms: Sequence[Finding], view: View) -> It
     title = view.fold(one_line(found.title), indent) or [indent]
     yield f"{view.paint(label, *_STYLES[found.severity])}  {view.paint(title[0][len(indent) :], 'bold')}"
     yield from (view.paint(line, "bold") for line in title[1:])
-    yield from (view.paint(line, "dim") for line in view.fold(_about(found, view), indent))
+    yield from (view.paint(line, "dim") for line in view.fold(about(found, view), indent))
     if found.excerpt:
         yield ""
         yield from _excerpt(found.excerpt, view)
@@ -43,7 +43,8 @@ def finding_lines(found: Finding, symptoms: Sequence[Finding], view: View) -> It
         yield from _symptoms(symptoms, view)
 
 
-def _about(found: Finding, view: View) -> str:
+def about(found: Finding, view: View) -> str:
+    """Class, stage and confidence of a finding in a line."""
     parts = [one_line(found.failure_class)]
     if found.stage:
         parts.append(f"at {one_line(found.stage)}")
@@ -74,7 +75,8 @@ def _symptoms(symptoms: Sequence[Finding], view: View) -> Iterator[str]:
     count = len(symptoms)
     said = f"Explains {count} further finding{'' if count == 1 else 's'}"
     if not view.verbose:
-        yield view.paint(f"{_INDENT}{said} (-v lists {'it' if count == 1 else 'them'}).", "dim")
+        told = view.fold(f"{said} (-v lists {'it' if count == 1 else 'them'}).", _INDENT)
+        yield from (view.paint(line, "dim") for line in told)
         return
     yield f"{_INDENT}{said}:"
     for symptom in symptoms:

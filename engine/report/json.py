@@ -32,6 +32,7 @@ from mlx_diagnose.engine.model import (
 )
 from mlx_diagnose.engine.report import sanitise
 from mlx_diagnose.engine.report.view import View
+from mlx_diagnose.engine.vocabulary import VOCABULARY
 
 SCHEMA_VERSION = "1"
 
@@ -126,7 +127,7 @@ def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no infinities
     if isinstance(value, Mapping):
-        return {sanitise.encodable(str(key)): _clean(item, secrets) for key, item in value.items()}
+        return {_clean(str(key), secrets): _clean(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_clean(item, secrets) for item in value]
     return value if isinstance(value, (int, float, bool)) or value is None else _clean(str(value), secrets)
@@ -146,7 +147,10 @@ def from_json(document: Any) -> Report:
     if version != SCHEMA_VERSION:
         raise InvalidReport(f"its schema_version is {version!r}; this diagnose reads {SCHEMA_VERSION!r}")
     _check(document)
-    return _report(document)
+    try:
+        return _report(document)
+    except ValueError as error:  # text where a number of a fact is expected
+        raise InvalidReport(f"one of its facts does not read ({error})") from None
 
 
 def schema() -> dict[str, Any]:
@@ -221,10 +225,12 @@ def _read_activation(activation: Mapping[str, Any]) -> Activation:
 
 
 def _read_fact(fact: Mapping[str, Any]) -> Fact:
+    kind = VOCABULARY.get(fact["kind"])
+    # A field that was declared after the report was written is not known, and an infinity is text in JSON.
+    fields: dict[str, Any] = dict.fromkeys(kind.fields) if kind else {}
+    for name, value in fact.items():
+        if name not in _FIXED_FACT_KEYS:
+            number = kind is not None and name in kind.fields and kind.fields[name].type == "float"
+            fields[name] = float(value) if number and isinstance(value, str) else value
     provenance = fact.get("provenance")
-    return Fact(
-        kind=fact["kind"],
-        id=fact["id"],
-        fields={name: value for name, value in fact.items() if name not in _FIXED_FACT_KEYS},
-        provenance=Provenance(**provenance) if provenance else Provenance(""),
-    )
+    return Fact(fact["kind"], fact["id"], fields, Provenance(**provenance) if provenance else Provenance(""))

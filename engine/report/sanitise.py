@@ -20,9 +20,10 @@ TOKEN_VARIABLES: tuple[str, ...] = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGI
 _SHORTEST_TOKEN = 6
 
 # Words such as hf_transfer and hf_hub_download are no tokens: a token has a digit, a capital or great length.
-# Where it follows a letter or a digit (an escape such as \\x00 before it), only its length tells.
+# It begins a word, though the letter before it may be the end of an escape (\n, \x00, \u200b).
+_BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=\\x[0-9a-f]{2})|(?<=\\u[0-9a-f]{4}))"
 _TOKEN = re.compile(
-    r"(?<![A-Za-z0-9])(?:hf|api_org)_(?:(?:jwt|oauth)_[\w.~+/=-]{8,}|(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,})"
+    _BEGIN + r"(?:hf|api_org)_(?:(?:jwt|oauth)_[\w.~+/=-]{8,}|(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,})"
     r"|(?:hf|api_org)_[A-Za-z0-9]{20,}"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|authorization:\s*\w+)(\s+)[\w.~+/=-]{8,}")

@@ -13,7 +13,7 @@ from itertools import groupby
 from mlx_diagnose.engine.model import CollectorOutcome, Report, StageResult, StageStatus
 from mlx_diagnose.engine.report.finding_text import finding_lines
 from mlx_diagnose.engine.report.sanitise import lines, one_line
-from mlx_diagnose.engine.report.view import View, cells, home_relative
+from mlx_diagnose.engine.report.view import View, cells, home_relative, source_place
 
 _INDENT = "  "
 _WARNINGS_SHOWN = 5
@@ -148,10 +148,9 @@ def _failed(stage: StageResult, view: View) -> Iterator[str]:
     detail = f"  {one_line(said.type)}: {one_line(said.message)}" if said else ""
     yield view.paint(label, *_STAGE_STYLE["failed"]) + view.cut(detail, view.width - cells(label))
     if said and said.file:
-        line = f":{said.line}" if said.line else ""
         function = f", in {said.function}" if said.function else ""
-        place = f"at {home_relative(said.file)}{line}{function}"
-        yield from (view.paint(text, "dim") for text in view.fold(one_line(place), _INDENT * 3, _INDENT * 2))
+        place = one_line(f"at {source_place(said.file, said.line)}{function}")
+        yield from (view.paint(text, "dim") for text in view.fold(place, _INDENT * 3, _INDENT * 2))
 
 
 def _rows(row: Sequence[tuple[str, str]], view: View) -> Iterator[str]:
@@ -190,7 +189,8 @@ def _findings(report: Report, view: View) -> Iterator[list[str]]:
         if left
     ]
     if hidden:
-        yield [view.paint(f"{_INDENT}{' and '.join(hidden)} not shown (-v shows all).", "dim")]
+        told = view.fold(f"{' and '.join(hidden)} not shown (-v shows all).", _INDENT)
+        yield [view.paint(line, "dim") for line in told]
 
 
 # -- what could not be looked at -----------------------------------------------------------------
@@ -244,6 +244,9 @@ def _footer(report: Report, view: View) -> Iterator[str]:
         if report.saved_at is None:
             ask = f"not saved, so write the run with --json -o FILE; then diagnose why FILE {first}"
         yield from _labelled("Why", ask, view)
+    traced = any(stage.exception is not None and stage.exception.traceback for stage in report.stages)
+    if traced and report.verdict == "inconclusive" and not view.verbose:
+        yield from _labelled("More", "-v shows the traceback", view)
     yield from _labelled("Patient", _patient(report), view)
     if report.saved_at is not None:
         yield from _labelled("Run", one_line(report.run_id), view)

@@ -43,7 +43,8 @@ class View:
     def fold(self, text: str, indent: str = "", first: str | None = None) -> list[str]:
         """``text`` in lines of at most ``width`` cells, behind ``indent`` (the first behind ``first``).
 
-        Lines break at spaces; a longer word breaks where the line ends.
+        Lines break at spaces. A longer word (a path, a command) stays whole, so that it can be
+        copied, unless it is of a script that needs no spaces.
         """
         lead = indent if first is None else first
         folded = []
@@ -98,6 +99,13 @@ def home_relative(path: str) -> str:
     return "~" + path[len(home) :] if home != "/" and path.startswith(home + os.sep) else path
 
 
+def source_place(file: str, line: int | None) -> str:
+    """A place in a source file; of an installed package only what tells it from others: ``mlx_audio/utils.py:12``."""
+    for folder in ("/site-packages/", "/dist-packages/"):
+        file = file.rpartition(folder)[2]
+    return home_relative(file) + ("" if line is None else f":{line}")
+
+
 def cells(text: str) -> int:
     """How many terminal cells ``text`` takes."""
     return len(text) if text.isascii() else sum(_cells(character) for character in text)
@@ -110,9 +118,9 @@ def _cells(character: str) -> int:
 
 
 def _pieces(text: str, room: int) -> Iterator[str]:
-    """The words of ``text``, those longer than ``room`` in pieces."""
+    """The words of ``text``, those of wide characters in pieces of at most ``room`` cells."""
     for word in text.split():
-        while cells(word) > room:
+        while not word.isascii() and cells(word) > room:
             head = _head(word, room) or word[0]
             yield head
             word = word[len(head) :]

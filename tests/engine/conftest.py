@@ -184,9 +184,7 @@ def _fails() -> Report:
                         "Declare the quantisation",
                         "verified",
                         "tried on a copy together with x1, loads",
-                        config_patch=(
-                            {"op": "add", "path": "/quantization", "value": {"bits": 4, "group_size": 64}},
-                        ),
+                        config_patch=({"op": "add", "path": "/quantization", "value": {"bits": 4, "group_size": 64}},),
                     ),
                 ),
             ),
@@ -227,7 +225,9 @@ def _warnings() -> Report:
 
 
 def _inconclusive() -> Report:
-    exception = ExceptionRecord("RuntimeError", "[conv] Invalid strides\nfor input", "mlx_audio/codec/dac.py", 88, "__call__")
+    exception = ExceptionRecord(
+        "RuntimeError", "[conv] Invalid strides\nfor input", "mlx_audio/codec/dac.py", 88, "__call__"
+    )
     return report(
         verdict="inconclusive",
         stages=stages("post_load", exception),
@@ -241,7 +241,7 @@ def _inconclusive() -> Report:
                 confidence=0.0,
                 stage="post_load",
                 title="A failure that no rule explains",
-                cause="The post_load stage raised RuntimeError (mlx_audio/codec/dac.py:88): [conv] Invalid strides for "
+                cause="The post_load stage raised RuntimeError: [conv] Invalid strides for "
                 "input. No rule explains it. Nearest rules: weights-layout (lacked: a tensor_layout fact).",
                 evidence=("exception-1",),
             ),
@@ -260,7 +260,9 @@ def _static() -> Report:
 
 
 #: What a stranger's checkpoint may hold to fool or break the reader's terminal.
-HOSTILE = "\x1b[2J\x1b[32m\u2713 loads\x07\r\x9b1mfine\u202egnp.exe\u200b\ud800 \x00hf_AbCdEfGhIjKlMnOpQrStUvWxYz12345678"
+HOSTILE = (
+    "\x1b[2J\x1b[32m\u2713 loads\x07\r\x9b1mfine\u202egnp.exe\u200b\ud800 \x00hf_AbCdEfGhIjKlMnOpQrStUvWxYz12345678"
+)
 
 
 def _hostile() -> Report:
@@ -286,7 +288,9 @@ def _hostile() -> Report:
         ),
     )
     exception = ExceptionRecord(HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE)
-    fact = Fact("config_key", "config_key-1", {"path": HOSTILE, "value": HOSTILE}, Provenance("config", HOSTILE, 1, HOSTILE))
+    fact = Fact(
+        "config_key", "config_key-1", {"path": HOSTILE, "value": HOSTILE}, Provenance("config", HOSTILE, 1, HOSTILE)
+    )
     return replace(
         plain,
         target=replace(plain.target, model=HOSTILE, family=HOSTILE),

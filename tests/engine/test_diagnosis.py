@@ -237,7 +237,7 @@ def test_a_failure_that_nothing_explains_is_named_unknown() -> None:
     unknown = findings[0]
     assert (unknown.rule, unknown.failure_class, unknown.severity) == ("unknown-failure", "unknown", "error")
     assert (unknown.stage, unknown.confidence, unknown.evidence) == ("load", 0.0, ("exception-1",))
-    assert "raised ValueError (model.py:12): it broke." in unknown.cause
+    assert "raised ValueError: it broke." in unknown.cause
     assert "weights-layout (lacked: a tensor_layout fact)" in unknown.cause
     assert verdict(stages("load"), findings) == "inconclusive"
 

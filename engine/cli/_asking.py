@@ -1,0 +1,43 @@
+"""What `why`, `why-not` and `explain` share: options, rules, printing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mlx_diagnose.engine.cli._output import write
+from mlx_diagnose.engine.report.view import ColorChoice, View, view_for
+
+if TYPE_CHECKING:
+    from mlx_diagnose.engine.rulebase.loader import RuleBase
+
+rules_option = click.option(
+    "--rules", "rule_dirs", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="More rules."
+)
+no_plugins_option = click.option("--no-plugins", is_flag=True, help="Leave installed rule packs out.")
+color_option = click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Colours."
+)
+
+
+def read_rules(rule_dirs: tuple[Path, ...], no_plugins: bool) -> RuleBase:
+    """The rules in force, with those of ``rule_dirs``."""
+    from mlx_diagnose.engine.rulebase.loader import load_rules
+    from mlx_diagnose.engine.rulebase.sources import default_sources
+
+    return load_rules(default_sources(rule_dirs, not no_plugins))
+
+
+def screen(color: ColorChoice) -> View:
+    """The view of standard output."""
+    return view_for(sys.stdout, color, False, os.environ)
+
+
+def show(lines: Iterator[str]) -> None:
+    """Print ``lines`` as the result."""
+    write("".join(f"{line}\n" for line in lines), None)
