@@ -179,6 +179,52 @@ def _write_random(file: IO[bytes], name: str, tensor: Tensor, seed: int, limit: 
     file.seek(hole, SEEK_CUR)
 
 
+# -- tokenizers ---------------------------------------------------------------------------
+
+
+def write_tokenizer(directory: Path, tokens: Iterable[str] = (), **settings: object) -> None:
+    """``tokenizer.json`` and ``tokenizer_config.json`` of a real, tiny, word-level tokenizer with special ``tokens``.
+
+    ``settings`` go into tokenizer_config.json.
+    """
+    special = ["<unk>", "<pad>", "<s>", "</s>", *tokens]
+    vocabulary = {token: number for number, token in enumerate([*special, "hello", "world"])}
+    added = [
+        {
+            "id": vocabulary[token],
+            "content": token,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for token in special
+    ]
+    tokenizer = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": {"type": "Whitespace"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
+    }
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        **settings,
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 # -- collapsed tables ---------------------------------------------------------------------
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")

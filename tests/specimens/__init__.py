@@ -22,6 +22,7 @@ from tests.specimens import tables
 from tests.specimens.recipe import Files, Recipe, Specimen, merged
 
 Size = Literal["small", "full"]
+SIZES: tuple[Size, ...] = ("small", "full")
 
 _HERE = Path(__file__).parent
 #: Random values at the start of each tensor; enough for code that looks at them, and no more.
@@ -65,7 +66,7 @@ def make_specimen(
     """
     made = recipe(family)
     config = configuration(family, size)
-    files = tables.read(f"{family}.{size}") if (tables.DIRECTORY / f"{family}.{size}.json").exists() else {}
+    files = tables.read(f"{family}.{size}")
     path = directory / made.name
     home = directory / "huggingface" if hub is None else hub
     body = body or ("random" if size == "small" else "hole")

@@ -15,17 +15,11 @@ import tempfile
 from pathlib import Path
 
 from mlx_diagnose.engine.specimen import Tensor
-from tests.specimens import configuration, families, recipe, tables, write_directory
+from tests.specimens import SIZES, Size, configuration, families, recipe, tables, write_directory
 from tests.specimens.hub import environment
-from tests.specimens.recipe import Recipe, Tensors
+from tests.specimens.recipe import Files, Tensors
 
 _FLOATS = {"F32"}
-
-
-def _companions(made: Recipe) -> None:
-    for repository in made.companions:
-        if repository.table is not None and repository.build is not None:
-            tables.write(repository.table, repository.build())
 
 
 def tensors_of(module: object, dtype: object = "F32") -> Tensors:
@@ -50,7 +44,14 @@ def differences(model: object, module: object, tensors: Tensors) -> dict[str, li
     import mlx.core as mx
     from mlx.utils import tree_flatten
 
-    types = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16, "U32": mx.uint32, "I32": mx.int32, "I64": mx.int64}
+    types = {
+        "F32": mx.float32,
+        "F16": mx.float16,
+        "BF16": mx.bfloat16,
+        "U32": mx.uint32,
+        "I32": mx.int32,
+        "I64": mx.int64,
+    }
     weights = {name: mx.broadcast_to(mx.array(0, types[dtype]), shape) for name, (dtype, shape) in tensors.items()}
     if hasattr(model, "sanitize"):
         weights = model.sanitize(weights)
@@ -62,24 +63,31 @@ def differences(model: object, module: object, tensors: Tensors) -> dict[str, li
     }
 
 
+def work_out(family: str, size: Size, work: Path) -> Files:
+    """The tensors of a specimen of ``family``, by weights file; HF_HOME must be ``work / "huggingface"``."""
+    made = recipe(family)
+    config = configuration(family, size)
+    path = work / size / made.name
+    write_directory(made, config, path, work / "huggingface")
+    patient = importlib.import_module(f"mlx_audio.tts.models.{family}")
+    given = {**config, "model_path": str(path)}
+    model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
+    parameters = tensors_of(made.module(model), made.dtype)
+    files = made.layout(parameters, config)
+    loaded = {name: tensor for part in files.values() for name, tensor in part.items()}
+    for kind, names in differences(model, made.module(model), loaded).items():
+        if names:
+            print(f"{family}.{size}: {len(names)} {kind}: {', '.join(names[:8])}")
+    return {**files, **made.parts(path, config)}
+
+
 def generate(family: str, work: Path) -> None:
     """Write the tables of ``family``, small and full; HF_HOME must be ``work / "huggingface"``."""
-    made = recipe(family)
-    _companions(made)
-    for size in ("small", "full"):
-        config = configuration(family, size)  # type: ignore[arg-type]
-        path = work / size / made.name
-        write_directory(made, config, path, work / "huggingface")
-        patient = importlib.import_module(f"mlx_audio.tts.models.{family}")
-        given = {**config, "model_path": str(path)}
-        model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
-        parameters = tensors_of(made.module(model), made.dtype)
-        files = made.layout(parameters, config)
-        loaded = {name: tensor for part in files.values() for name, tensor in part.items()}
-        for kind, names in differences(model, made.module(model), loaded).items():
-            if names:
-                print(f"{family}.{size}: {len(names)} {kind}: {', '.join(names[:8])}")
-        tables.write(f"{family}.{size}", {**files, **made.parts(path, config)})
+    for repository in recipe(family).companions:
+        if repository.table is not None and repository.build is not None:
+            tables.write(repository.table, repository.build())
+    for size in SIZES:
+        tables.write(f"{family}.{size}", work_out(family, size, work))
 
 
 def main(names: list[str]) -> None:

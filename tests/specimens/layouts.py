@@ -37,7 +37,7 @@ def permuted(tensor: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def conv(pattern: str, axes: Sequence[int] = (0, 2, 1)) -> Rule:
-    """Convolutions in PyTorch layout, (out, in, kernel) for the (out, kernel, in) of MLX; 3 axes or as many as ``axes``."""
+    """Convolutions in PyTorch layout, (out, in, kernel) for MLX's (out, kernel, in); as many axes as ``axes``."""
 
     def rule(name: str, tensor: Tensor) -> Tensors | None:
         if re.search(pattern, name) and len(tensor[1]) == len(axes):

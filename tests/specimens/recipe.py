@@ -124,6 +124,4 @@ class Specimen:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that the loader reads: those of the files at the top of the directory."""
-        return {
-            name: tensor for file, part in self.files.items() if "/" not in file for name, tensor in part.items()
-        }
+        return {name: tensor for file, part in self.files.items() if "/" not in file for name, tensor in part.items()}

@@ -1,53 +1,16 @@
-"""Tokenizers that are real and tiny: a word-level fast one, a WordPiece one, a sentencepiece one."""
+"""Tokenizers that are real and tiny: a word-level fast one (the product's), a WordPiece one, a sentencepiece one."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 
+from mlx_diagnose.engine.specimen import write_tokenizer
+
+__all__ = ["write_bert_tokenizer", "write_sentencepiece", "write_tokenizer"]
+
 _WORDS = ("hello", "world")
-
-
-def write_tokenizer(directory: Path, tokens: Iterable[str] = (), **settings: object) -> None:
-    """``tokenizer.json`` and ``tokenizer_config.json`` of a word-level fast tokenizer with the special ``tokens``."""
-    special = ["<unk>", "<pad>", "<s>", "</s>", *tokens]
-    vocabulary = {token: number for number, token in enumerate([*special, *_WORDS])}
-    added = [
-        {
-            "id": vocabulary[token],
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
-        for token in special
-    ]
-    tokenizer = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Whitespace"},
-        "post_processor": None,
-        "decoder": None,
-        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
-    }
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        **settings,
-    }
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    (directory / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
 def write_bert_tokenizer(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """Kokoro: PyTorch's convolutions, LSTM names and layer-norm names."""
 
 from tests.specimens.layouts import apply, conv, renamed
-from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipe import Config, Files, Recipe, Tensors
 
 _LSTM = [
     (r"\.Wx_forward$", ".weight_ih_l0"),
@@ -18,7 +18,8 @@ def _layout(parameters: Tensors, config: Config) -> Files:
         parameters,
         [conv(r"weight_v$|noise_convs\.\d+\.weight$|(F0|N)_proj\.weight$")],
     )
-    norms = [(r"^(text_encoder\.cnn\.\d+\.1)\.weight$", r"\1.gamma"), (r"^(text_encoder\.cnn\.\d+\.1)\.bias$", r"\1.beta")]
+    norm = r"^(text_encoder\.cnn\.\d+\.1)"
+    norms = [(rf"{norm}\.weight$", r"\1.gamma"), (rf"{norm}\.bias$", r"\1.beta")]
     return {"kokoro-v1_0.safetensors": renamed(checkpoint, [*_LSTM, *norms])}
 
 

@@ -133,7 +133,12 @@ RECIPE = Recipe(
             "text_hidden_size": 64,
             "text_vocab_size": 64,
             "num_code_groups": 4,
-            "code_predictor_config": {**_LAYERS, "num_code_groups": 4, "vocab_size": 64, "layer_types": ["full_attention"] * 2},
+            "code_predictor_config": {
+                **_LAYERS,
+                "num_code_groups": 4,
+                "vocab_size": 64,
+                "layer_types": ["full_attention"] * 2,
+            },
         },
     },
     layout=_layout,

@@ -47,15 +47,16 @@ def audio_vae(parameters: Tensors, encoder_blocks: int, decoder_blocks: int) -> 
 
 def layout(parameters: Tensors, config: Config) -> Files:
     """Shared with VoxCPM 2."""
-    vae = {name.removeprefix("audio_vae."): tensor for name, tensor in parameters.items() if name.startswith("audio_vae.")}
+    prefix = "audio_vae."
+    vae = {name.removeprefix(prefix): tensor for name, tensor in parameters.items() if name.startswith(prefix)}
     sizes = config["audio_vae_config"]
     checkpoint = {
         name: tensor
         for name, tensor in parameters.items()
-        if not name.startswith("audio_vae.") and not re.search(r"\.rope\.", name)
+        if not name.startswith(prefix) and not re.search(r"\.rope\.", name)
     }
     made = audio_vae(vae, len(sizes["encoder_rates"]), len(sizes["decoder_rates"]))
-    return {MAIN_FILE: {**checkpoint, **{f"audio_vae.{name}": tensor for name, tensor in made.items()}}}
+    return {MAIN_FILE: {**checkpoint, **{prefix + name: tensor for name, tensor in made.items()}}}
 
 
 def side_files(directory: Path, config: Config) -> None:

@@ -9,7 +9,8 @@ def _layout(parameters: Tensors, config: Config) -> Files:
     checkpoint = layout(parameters, config)[MAIN_FILE]
     blocks = len(config["audio_vae_config"]["decoder_rates"])
     names = [
-        (rf"^(audio_vae\.decoder)\.sr_cond_layers\.{n}\.", rf"\1.sr_cond_model.{n + 2}.") for n in reversed(range(blocks))
+        (rf"^(audio_vae\.decoder)\.sr_cond_layers\.{n}\.", rf"\1.sr_cond_model.{n + 2}.")
+        for n in reversed(range(blocks))
     ]
     return {MAIN_FILE: renamed(checkpoint, names)}
 
