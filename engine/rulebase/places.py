@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlx_diagnose.engine.model import Scalar
 from mlx_diagnose.engine.rulebase.problems import did_you_mean
 from mlx_diagnose.engine.rulebase.rule import Conjunction
-from mlx_diagnose.engine.rulebase.template import Place, Template, TemplateError, parse_template
+from mlx_diagnose.engine.rulebase.template import Place, Segment, Template, TemplateError, parse_template
 from mlx_diagnose.engine.rulebase.yaml_tree import Node, Tree
 from mlx_diagnose.engine.vocabulary import VOCABULARY, Field, FieldType
 
@@ -61,9 +61,9 @@ class Scope:
                 return None
         return (template,)
 
-    def _type(self, part: str | Place) -> tuple[FieldType | None, bool]:
+    def _type(self, part: str | Place | Segment) -> tuple[FieldType | None, bool]:
         """Type of a place, and whether it may be null here."""
-        if isinstance(part, str):
+        if not isinstance(part, Place):
             return "str", False
         declared: FieldType | None = None
         nullable = False
