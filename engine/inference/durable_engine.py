@@ -24,7 +24,7 @@ found by a crash or a wrong answer, and where they are kept:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,8 +40,10 @@ class DurableEngine:
     """An engine on one or more durable_rules rulesets."""
 
     def __init__(self, productions: Sequence[Production]) -> None:
+        import durable_rules_engine
         from durable import engine
 
+        self._delete: Callable[[int], object] = durable_rules_engine.delete_ruleset
         self._not_handled: type[Exception] = engine.MessageNotHandledException
         self._observed: type[Exception] = engine.MessageObservedException
         self._matches: list[Match] = []
@@ -102,13 +104,8 @@ class DurableEngine:
         return {"all": patterns, "run": fire}
 
     def __del__(self) -> None:
-        host = getattr(self, "_host", None)
-        if host is None:
-            return
-        import durable_rules_engine
-
-        for ruleset in host._ruleset_list:
-            durable_rules_engine.delete_ruleset(ruleset._handle)
+        for ruleset in self._host._ruleset_list if hasattr(self, "_host") else ():
+            self._delete(ruleset._handle)
 
 
 #: An alpha, and which pattern of a rule on that alpha it is for: 0 the first, 1 the second...

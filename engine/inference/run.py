@@ -91,7 +91,7 @@ class _Run:
         self._rules = rules
         self._memory = memory.copy()
         self._notes = list(notes)
-        self._activations: dict[tuple[object, ...], Activation] = {}
+        self._activations: dict[tuple[object, ...], tuple[int, Activation]] = {}
         self._derivations: dict[str, Activation] = {}
         self._derived = 0
 
@@ -99,7 +99,7 @@ class _Run:
         for stratum in strata(self._rules):
             if stratum:
                 self._run_stratum(stratum)
-        ordered = sorted(self._activations.values(), key=activation_key({fact.id: fact for fact in self._memory}))
+        ordered = sorted((activation for _, activation in self._activations.values()), key=activation_key({fact.id: fact for fact in self._memory}))
         findings = make_findings({rule.id: rule for rule in self._rules}, ordered, self._memory)
         return Inference(
             tuple(ordered), tuple(findings), self._memory, self._engine, tuple(self._notes), self._derivations
@@ -160,10 +160,11 @@ class _Run:
             production = network.productions[index]
             rule = network.rules[production.rule]
             activation = _activation(rule, production, [intake.fact(number) for number in numbers])
-            key = (rule.id, activation.facts, activation.bindings)
+            key = (rule.id, activation.facts, frozenset(activation.bindings))
             known = self._activations.get(key)
-            if known is None or activation.absent < known.absent:
-                self._activations[key] = activation
+            # Of alternatives that match the same facts the first speaks, whichever the engine found first.
+            if known is None or production.alternative < known[0]:
+                self._activations[key] = (production.alternative, activation)
             if known is None:
                 found.append((rule, activation))
         facts = {fact.id: fact for fact in self._memory}

@@ -59,11 +59,11 @@ def value(random, spec, few):
     return random.choice(pool)
 
 
-def facts(random, most=9):
-    few = random.choice((0, 2, 4))
+def facts(random, kinds, most=9):
+    few = random.choice((0, 2, 2, 4))
     made = []
     for _ in range(random.randint(0, most)):
-        kind = random.choice(sorted(KINDS))
+        kind = random.choice(kinds)
         made.append((kind, {name: value(random, spec, few) for name, spec in KINDS[kind].items()}))
     return made
 
@@ -93,11 +93,11 @@ def pattern(random, kinds, allowed=None):
     where = {}
     for name, spec in kinds[kind].items():
         roll = random.random()
-        if roll < 0.35:
+        if roll < 0.3:
             variable = random.choice(VARIABLES[spec[0]])
             if allowed is None or variable in allowed:
                 where[name] = f"${variable}"
-        elif roll < 0.5 or name == "failure_class":
+        elif roll < 0.42 or name == "failure_class":
             where[name] = random.choice(CLASSES) if name == "failure_class" else test(random, spec)
             if isinstance(where[name], dict) and random.random() < 0.3:
                 variable = random.choice(VARIABLES[spec[0]])
@@ -120,8 +120,10 @@ def bound(conditions):
     return names
 
 
-def rule(random, number):
-    kinds = {**KINDS, "finding": FINDING} if random.random() < 0.3 else KINDS
+def rule(random, number, some):
+    kinds = {kind: KINDS[kind] for kind in some}
+    if random.random() < 0.3:
+        kinds["finding"] = FINDING
     when = [pattern(random, kinds) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4)))]
     if random.random() < 0.2:
         when.insert(
@@ -156,5 +158,10 @@ def derivation(random, names):
     return {"fact": kind, "fields": fields}
 
 
-def rules(random, most=4):
-    return [rule(random, number) for number in range(random.randint(1, most))]
+def rulebase(random, most=4):
+    """Rules and facts over one to three kinds, so that they meet."""
+    kinds = random.sample(sorted(KINDS), random.randint(1, 3))
+    rules = [rule(random, number, kinds) for number in range(random.randint(1, most))]
+    # Four patterns without a join over thirteen facts would be more matches than one rule may have.
+    size = max(sum("fact" in condition for condition in item["when"]) for item in rules)
+    return rules, facts(random, kinds, 9 if size < 4 else 5)

@@ -57,7 +57,7 @@ def parse(data):
     """The rules as the package reads them, by way of YAML; None if one is (rightly) refused."""
     parsed = []
     for item in data:
-        text = yaml.dump({**item, "valid": CASES, "invalid": CASES}, Dumper=PlainDumper, allow_unicode=True)
+        text = yaml.dump({**item, "valid": CASES, "invalid": CASES}, Dumper=PlainDumper, allow_unicode=True, sort_keys=False)
         rule, problems = read_rule(text, "generated.yaml", item["id"])
         if problems:
             # The generator may join an integer with a text by a variable of one alternative only,
@@ -116,7 +116,9 @@ def check(data, facts, random):
         shuffled = list(facts)
         random.shuffle(shuffled)
         inference = infer(base, memory_of(shuffled), engine=engine)
-        assert inference.notes == ()
+        if inference.notes:  # several patterns without a join: more matches than one rule may have
+            assert all(note.startswith("left out") for note in inference.notes), inference.notes
+            return False
         assert seen(inference) == expected, engine
         findings = findings_by_content(inference)
         assert said is None or findings == said, "the findings depend on the engine or the order of facts"
@@ -136,4 +138,4 @@ def check(data, facts, random):
 @given(st.randoms(use_true_random=False))
 def test_random_rulebases_give_the_same_activations(random):
     for _ in range(BATCH):
-        check(generator.rules(random), generator.facts(random), random)
+        check(*generator.rulebase(random), random)
