@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -33,9 +33,9 @@ def read_rules(rule_dirs: tuple[Path, ...], no_plugins: bool) -> RuleBase:
     return load_rules(default_sources(rule_dirs, not no_plugins))
 
 
-def screen(color: ColorChoice) -> View:
-    """The view of standard output."""
-    return view_for(sys.stdout, color, False, os.environ)
+def screen(color: ColorChoice, stream: TextIO | None = None) -> View:
+    """The view of ``stream``, standard output by default."""
+    return view_for(stream or sys.stdout, color, False, os.environ)
 
 
 def show(lines: Iterator[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from difflib import get_close_matches
-from pathlib import Path
 
 from mlx_diagnose.engine.model import UsageError
 
@@ -27,15 +26,26 @@ def check_model(model: str) -> None:
             why="A hub model is named by its id.",
             next_step=f"diagnose {url['id']}",
         )
-    path = Path(os.path.expanduser(model))
-    if os.path.lexists(path) and not path.exists():
+    path = os.path.expanduser(model)
+    if os.path.lexists(path) and not os.path.exists(path) and os.path.islink(path):
         raise UsageError(
             "broken-link",
             f"{model} is a link to nothing.",
             why=f"It leads to {os.readlink(path)}, which is not there.",
             next_step="Mend the link, or give the directory itself.",
         )
-    if path.exists():
+    try:
+        os.stat(path)
+    except PermissionError:
+        raise UsageError(
+            "path-denied",
+            f"{model} may not be looked at.",
+            why="A directory above it may not be entered by this user.",
+            next_step="Run diagnose as a user who may read the model, or change the permissions.",
+        ) from None
+    except (OSError, ValueError):  # absent, or a name that no file can have
+        pass
+    else:
         return
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise UsageError(

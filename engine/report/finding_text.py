@@ -28,7 +28,7 @@ def finding_lines(found: Finding, symptoms: Sequence[Finding], view: View) -> It
     yield from (view.paint(line, "dim") for line in view.fold(about(found, view), indent))
     if found.excerpt:
         yield ""
-        yield from _excerpt(found.excerpt, view)
+        yield from excerpt_lines(found.excerpt, view)
         yield ""
     yield from view.fold(one_line(found.cause), _INDENT)
     fixes = sorted(found.fixes, key=lambda fix: _APPLICABILITY_ORDER.index(fix.applicability))
@@ -57,7 +57,7 @@ def about(found: Finding, view: View) -> str:
     return view.glyph(" · ", ", ").join(parts)
 
 
-def _excerpt(text: str, view: View) -> Iterator[str]:
+def excerpt_lines(text: str, view: View) -> Iterator[str]:
     """The user's text, cut to the width; where the caret stands further right, from the left."""
     shown = lines(text)[:_EXCERPT_LINES]
     room = view.width - 2 * len(_INDENT)
@@ -132,11 +132,11 @@ def patch_lines(patch: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]
 def _change(change: Mapping[str, Any], key: str, parents: Sequence[str], view: View) -> Iterator[str]:
     operation = change.get("op")
     name = _json(key)
+    if operation in ("remove", "replace"):
+        yield view.paint(f"- {name}", "red")
     if operation in ("add", "replace"):
         yield view.paint(f"+ {name}: {_json(change.get('value'))}", "green")
-    elif operation == "remove":
-        yield view.paint(f"- {name}", "red")
-    elif operation in ("move", "copy"):
+    if operation in ("move", "copy"):
         *origin, old = _pointer(change.get("from"))
         source = _json(old) if list(origin) == list(parents) else one_line(".".join([*origin, old]))
         verb = "rename" if list(origin) == list(parents) else "move"

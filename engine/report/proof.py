@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlx_diagnose.engine.inference.explain import AlternativeState, ConditionState, Proof, Step, WhyNot, place
 from mlx_diagnose.engine.model import Fact, Finding, Report
-from mlx_diagnose.engine.report.finding_text import about
+from mlx_diagnose.engine.report.finding_text import about, excerpt_lines
 from mlx_diagnose.engine.report.sanitise import one_line
 from mlx_diagnose.engine.report.view import View, cells
 from mlx_diagnose.engine.rulebase.predicates import written
@@ -24,6 +24,9 @@ def proof_lines(found: Finding, proof: Proof, report: Report, view: View) -> Ite
     yield from (view.paint(line, "bold") for line in rest)
     yield from (view.paint(line, "dim") for line in view.fold(about(found, view), " " * cells(lead)))
     yield ""
+    if found.excerpt:
+        yield from excerpt_lines(found.excerpt, view)
+        yield ""
     yield from view.fold(one_line(found.cause), _INDENT)
     yield ""
     facts = {fact.id: fact for fact in report.facts}

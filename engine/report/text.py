@@ -206,8 +206,9 @@ def _not_examined(report: Report, view: View) -> Iterator[str]:
     ]
     if troubled:
         yield view.paint("Not examined", "bold")
-    for outcome in troubled:
-        yield from view.fold(_collector(outcome), _INDENT * 2, _INDENT)
+    # The same one may look again at a mended copy, and fail again.
+    for told in dict.fromkeys(_collector(outcome) for outcome in troubled):
+        yield from view.fold(told, _INDENT * 2, _INDENT)
 
 
 def _collector(outcome: CollectorOutcome) -> str:

@@ -59,6 +59,7 @@ def test_what_can_be_a_model(model: str) -> None:
         ("hub/na--me", "not-a-model", "Give a hub id"),
         ("hub/name.git", "not-a-model", "Give a hub id"),
         ("hub/" + "n" * 97, "not-a-model", "Give a hub id"),
+        ("n" * 5000, "not-a-model", "Give a hub id"),
         ("", "not-a-model", "Give a hub id"),
         ("a\0b", "not-a-model", "Give a hub id"),
         ("dangling", "broken-link", "Mend the link"),

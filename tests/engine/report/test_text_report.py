@@ -107,6 +107,7 @@ def test_a_patch_reads_as_lines_of_json() -> None:
     ]
     assert list(patch_lines(patch, View())) == [
         "in config.json, under a/b:",
+        '  - "n"',
         '  + "n": [1, "é"]',
         '  copy x.y to "z"',
         "in config.json:",
