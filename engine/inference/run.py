@@ -99,7 +99,10 @@ class _Run:
         for stratum in strata(self._rules):
             if stratum:
                 self._run_stratum(stratum)
-        ordered = sorted((activation for _, activation in self._activations.values()), key=activation_key({fact.id: fact for fact in self._memory}))
+        ordered = sorted(
+            (activation for _, activation in self._activations.values()),
+            key=activation_key({fact.id: fact for fact in self._memory}),
+        )
         findings = make_findings({rule.id: rule for rule in self._rules}, ordered, self._memory)
         return Inference(
             tuple(ordered), tuple(findings), self._memory, self._engine, tuple(self._notes), self._derivations

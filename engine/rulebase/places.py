@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mlx_diagnose.engine.model import Scalar
+from mlx_diagnose.engine.rulebase.predicates import predicate
 from mlx_diagnose.engine.rulebase.problems import did_you_mean
-from mlx_diagnose.engine.rulebase.rule import Conjunction
+from mlx_diagnose.engine.rulebase.rule import Conjunction, Pattern
 from mlx_diagnose.engine.rulebase.template import Place, Segment, Template, TemplateError, parse_template
 from mlx_diagnose.engine.rulebase.yaml_tree import Node, Tree
 from mlx_diagnose.engine.vocabulary import VOCABULARY, Field, FieldType
@@ -47,48 +48,31 @@ class Scope:
             return None
         if not template.places:
             return (template.text(lambda place: None),)
-        types = {self._type(template.parts[0])} if len(template.parts) == 1 else {("str", False)}
-        for declared, nullable in types:
-            if declared is not None and declared != field.type and (declared, field.type) != ("int", "float"):
-                self._tree.problem(node, f"{what} is {field.type}, and {template.source!r} is {declared}")
-                return None
-            if nullable and not field.nullable:
-                self._tree.problem(
-                    node,
-                    f"{what} is never null, and {template.source!r} may be",
-                    "Test for {null: false} where it is bound.",
-                )
-                return None
+        declared, nullable = self._type(template.parts[0]) if len(template.parts) == 1 else ("str", False)
+        if declared is not None and declared != field.type and (declared, field.type) != ("int", "float"):
+            self._tree.problem(node, f"{what} is {field.type}, and {template.source!r} is {declared}")
+            return None
+        if nullable and not field.nullable:
+            hint = "Test for {null: false} where it is bound."
+            self._tree.problem(node, f"{what} is never null, and {template.source!r} may be", hint)
+            return None
         return (template,)
 
     def _type(self, part: str | Place | Segment) -> tuple[FieldType | None, bool]:
-        """Type of a place, and whether it may be null here."""
+        """Type of a place (None: not the same in all alternatives, or not bound), and whether it may be null."""
         if not isinstance(part, Place):
             return "str", False
-        declared: FieldType | None = None
-        nullable = False
-        for index, conjunction in enumerate(self._alternatives):
-            sources = [
-                (pattern, field)
-                for pattern in conjunction.positive
-                for field, variable in (pattern.binds if part.field is None else ((part.field, ""),))
-                if (variable == part.name if part.field is None else pattern.alias == part.name)
-            ]
-            if not sources:
-                return None, False
-            pattern, field = sources[0]
-            spec = VOCABULARY[pattern.kind].fields[field]
-            declared = spec.type if declared in (None, spec.type) else None
-            # A variable that joins is never null, and neither is a field that passed a comparison.
-            tested = any(
-                test.field == field
-                and not (test.argument is None or (test.operator == "null" and test.argument))
-                and not (isinstance(test.argument, tuple) and None in test.argument)
-                for test in pattern.tests
-            ) or any(test.field == field and test.operator == "not" for test in pattern.tests)
-            nullable = nullable or (spec.nullable and not tested and len(sources) == 1)
-            del index
-        return declared, nullable
+        found = [_sources(part, conjunction) for conjunction in self._alternatives]
+        if not all(found):
+            return None, False
+        specs = [VOCABULARY[sources[0][0].kind].fields[sources[0][1]] for sources in found]
+        types = {spec.type for spec in specs}
+        # A variable that joins is never null, and neither is a field that passed a comparison.
+        nullable = any(
+            spec.nullable and len(sources) == 1 and not _excludes_null(*sources[0])
+            for spec, sources in zip(specs, found, strict=True)
+        )
+        return types.pop() if len(types) == 1 else None, nullable
 
     def _parsed(self, node: Node, source: str, what: str, merged: bool) -> Template | None:
         try:
@@ -125,3 +109,20 @@ class Scope:
                 fields = VOCABULARY[aliases[place.name]].fields
                 return f"{place}: {aliases[place.name]} has no field {place.field!r}", did_you_mean(place.field, fields)
         return None
+
+
+def _sources(place: Place, conjunction: Conjunction) -> list[tuple[Pattern, str]]:
+    """Patterns and fields that a place takes its value from."""
+    if place.field is not None:
+        return [(pattern, place.field) for pattern in conjunction.positive if pattern.alias == place.name]
+    return [
+        (pattern, field)
+        for pattern in conjunction.positive
+        for field, variable in pattern.binds
+        if variable == place.name
+    ]
+
+
+def _excludes_null(pattern: Pattern, field: str) -> bool:
+    """Whether a test of the field holds for no null."""
+    return any(test.field == field and not predicate(test)(None) for test in pattern.tests)

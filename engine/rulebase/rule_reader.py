@@ -59,22 +59,32 @@ RULE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 DEFAULT_CONFIDENCE = 0.8
 
 
-def read_rule(text: str, file: str, stem: str) -> tuple[Rule | str | None, list[Problem]]:
+def read_rule(text: str, file: str, stem: str, *, with_cases: bool = True) -> tuple[Rule | str | None, list[Problem]]:
     """The rule in ``text``, or the id that a ``disabled: true`` file disables, or None; and all problems.
 
-    ``stem`` is the file's name without suffix, which the id must equal.
+    ``stem`` is the file's name without suffix, which the id must equal. Without cases, which
+    are about half of a file, reading is twice as fast; they are then neither read nor missed.
     """
-    tree = Tree(file, text)
+    tree = Tree(file, text if with_cases else without_cases(text))
     if tree.root is None:
         return None, tree.problems
-    found = _RuleReader(tree, stem).read(tree.root)
+    found = _RuleReader(tree, stem, with_cases).read(tree.root)
     return (None if tree.problems else found), sorted(tree.problems)
 
 
+_CASES = re.compile(r"^(?:valid|invalid):[ \t]*(?:#.*)?\n(?:(?:[ \t#-].*)?(?:\n|\Z))*", re.MULTILINE)
+
+
+def without_cases(text: str) -> str:
+    """``text`` without its cases; all other lines keep their numbers."""
+    return _CASES.sub(lambda cases: "\n" * cases.group().count("\n"), text)
+
+
 class _RuleReader:
-    def __init__(self, tree: Tree, stem: str) -> None:
+    def __init__(self, tree: Tree, stem: str, with_cases: bool) -> None:
         self._tree = tree
         self._stem = stem
+        self._with_cases = with_cases
 
     def read(self, root: Node) -> Rule | str | None:
         tree = self._tree
@@ -111,7 +121,7 @@ class _RuleReader:
         valid = read_cases(tree, keys.get("valid"), fires=False, derives=derives)
         invalid = read_cases(tree, keys.get("invalid"), fires=True, derives=derives)
         for name, cases in (("valid", valid), ("invalid", invalid)):
-            if not cases and not (name in keys and tree.problems):
+            if self._with_cases and not cases and not (name in keys and tree.problems):
                 tree.problem(keys.get(name, root), f"the rule has no {name} case", _CASE_HINTS[name])
         return Rule(
             id=identifier or self._stem,

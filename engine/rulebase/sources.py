@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 ENTRY_POINT_GROUP = "mlx_diagnose.rule_packs"
+BUILT_IN = "built-in"
 PROJECT_FOLDER = "diagnose-rules"
 _SUFFIXES = (".yaml", ".yml")
 
@@ -67,10 +68,10 @@ def builtin_source() -> RuleSource:
 
     folder = Path(next(iter(rules.__path__)))
     if folder.is_dir():
-        return RuleSource("built-in", folder)
+        return RuleSource(BUILT_IN, folder)
     from importlib.resources import files  # inside a zip
 
-    return RuleSource("built-in", files(rules))
+    return RuleSource(BUILT_IN, files(rules))
 
 
 def directory_source(path: Path) -> RuleSource:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlx_diagnose.engine.model import Scalar
-from mlx_diagnose.engine.rulebase.predicates import FieldTest, predicate
+from mlx_diagnose.engine.rulebase.predicates import predicate
 from mlx_diagnose.engine.rulebase.problems import Problem
 from mlx_diagnose.engine.rulebase.rule import Pattern, Rule
 from mlx_diagnose.engine.rulebase.template import Template
@@ -32,14 +32,24 @@ def produced(rule: Rule) -> tuple[str, Mapping[str, Scalar]]:
     return "finding", constants
 
 
-def feeds(producer: Rule, pattern: Pattern) -> bool:
-    """Whether a fact that ``producer`` asserts could match ``pattern``."""
-    kind, fixed = produced(producer)
-    return pattern.kind == kind and all(_could_pass(test, fixed) for test in pattern.tests)
+class _Feeding:
+    """Knows which rules could assert a fact that a pattern matches."""
 
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._producers: dict[str, list[tuple[Rule, Mapping[str, Scalar]]]] = {}
+        for rule in rules:
+            kind, fixed = produced(rule)
+            self._producers.setdefault(kind, []).append((rule, fixed))
 
-def _could_pass(test: FieldTest, fixed: Mapping[str, Scalar]) -> bool:
-    return test.field not in fixed or predicate(test)(fixed[test.field])
+    def producers(self, pattern: Pattern) -> list[Rule]:
+        """The rules whose facts could match ``pattern``."""
+        candidates = self._producers.get(pattern.kind)
+        if not candidates:
+            return []
+        tests = [(test.field, predicate(test)) for test in pattern.tests]
+        return [
+            rule for rule, fixed in candidates if all(name not in fixed or holds(fixed[name]) for name, holds in tests)
+        ]
 
 
 def strata(rules: Sequence[Rule]) -> list[list[Rule]]:
@@ -68,22 +78,18 @@ def check_strata(rules: Sequence[Rule]) -> list[Problem]:
 
 
 def _levels(rules: Sequence[Rule]) -> tuple[dict[str, int], list[tuple[Rule, Pattern, Rule]]]:
-    producers: dict[str, list[Rule]] = {}
-    for rule in rules:
-        producers.setdefault(produced(rule)[0], []).append(rule)
+    feeding = _Feeding(rules)
     edges: dict[str, set[tuple[str, int]]] = {rule.id: set() for rule in rules}  # producer -> (consumer, 1 if negated)
     negations: list[tuple[Rule, Pattern, Rule]] = []
     for consumer in rules:
         for conjunction in consumer.alternatives:
             for pattern in conjunction.positive:
-                for producer in producers.get(pattern.kind, ()):
-                    if feeds(producer, pattern):
-                        edges[producer.id].add((consumer.id, 0))
+                for producer in feeding.producers(pattern):
+                    edges[producer.id].add((consumer.id, 0))
             for pattern in conjunction.negative:
-                for producer in producers.get(pattern.kind, ()):
-                    if feeds(producer, pattern):
-                        edges[producer.id].add((consumer.id, 1))
-                        negations.append((consumer, pattern, producer))
+                for producer in feeding.producers(pattern):
+                    edges[producer.id].add((consumer.id, 1))
+                    negations.append((consumer, pattern, producer))
     component = _components(edges)
     cyclic = [edge for edge in negations if component[edge[0].id] == component[edge[2].id]]
     return _settled(edges, component), cyclic

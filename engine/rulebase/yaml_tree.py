@@ -74,13 +74,10 @@ class Tree:
         import yaml
 
         if len(text) > MAX_BYTES or _could_overflow(text):
-            self.problem(
-                None, f"the file is too large or too deeply nested for a rule (limit {MAX_BYTES} characters)"
-            )
+            self.problem(None, f"the file is too large or too deeply nested for a rule (limit {MAX_BYTES} characters)")
             return None
-        loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
         try:
-            root: Node | None = yaml.compose(text, Loader=loader)
+            root: Node | None = yaml.compose(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

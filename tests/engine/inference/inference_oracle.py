@@ -136,6 +136,11 @@ def key(fact):
     return (kind, *((name, type(value).__name__, value) for name, value in fields.items()))
 
 
+def shown(bindings):
+    """Bindings that compare by value; 1 and 1.0, which join, are the same."""
+    return frozenset((name, isinstance(value, bool), value) for name, value in bindings.items())
+
+
 def produces(rule, pattern):
     """Whether the rule may assert a fact that the pattern matches, by what is constant in it."""
     if "derive" in rule:
@@ -178,8 +183,7 @@ def run(rules, facts, empty):
             news = []
             for rule in mine:
                 for chosen, bindings in matches(rule, list(known.values())):
-                    shown = tuple(sorted((name, type(value).__name__, value) for name, value in bindings.items()))
-                    found.add((rule["id"], tuple(key(fact) for fact in chosen), shown))
+                    found.add((rule["id"], tuple(key(fact) for fact in chosen), shown(bindings)))
                     news.extend(conclusions(rule, bindings, empty))
             known.update((key(fact), fact) for fact in news)
             if len(known) == before:

@@ -82,7 +82,7 @@ def seen(inference):
         (
             activation.rule,
             tuple(by_id[identifier] for _, identifier in activation.facts),
-            tuple(sorted((name, type(value).__name__, value) for name, value in activation.bindings)),
+            oracle.shown(dict(activation.bindings)),
         )
         for activation in inference.activations
     }
