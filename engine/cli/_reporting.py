@@ -15,6 +15,7 @@ from mlx_diagnose.engine.cli._asking import color_option
 from mlx_diagnose.engine.cli._output import STDOUT, check_writable, write
 from mlx_diagnose.engine.model import ExitCode, Report
 from mlx_diagnose.engine.report import formats
+from mlx_diagnose.engine.report.sanitise import one_line
 from mlx_diagnose.engine.report.view import ColorChoice, View, view_for
 
 FailOn = Literal["error", "warning"]
@@ -38,6 +39,8 @@ class Reporting:
 
         report = runs.save(report)
         write(formats.render(self.format, report, self._view()), self.output)
+        if self.output not in (None, STDOUT):
+            print(f"diagnose: {report.verdict}; the report is in {one_line(str(self.output))}", file=sys.stderr)
         return exit_code(report, self.fail_on, self.exit_zero)
 
     def _view(self) -> View:

@@ -1,4 +1,4 @@
-"""Reports made by hand, for what shows, saves and reads them."""
+"""Reports made by hand, for what shows, saves and reads them; property tests that do not depend on the day."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from mlx_diagnose.engine.model import (
     STAGES,
@@ -25,6 +26,10 @@ from mlx_diagnose.engine.model import (
     Target,
     stage_index,
 )
+
+# The same examples on every run, however busy the machine is.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 _EXCERPT = """\
 config.json:12:3

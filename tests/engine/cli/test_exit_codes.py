@@ -55,7 +55,8 @@ def test_delivery_saves_writes_and_returns_the_code(
 
     path = tmp_path / "report.txt"
     assert Reporting("text", str(path), "error", True, False, "auto").deliver(report) == 0
-    assert capsys.readouterr().out == ""
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", f"diagnose: fails; the report is in {path}\n")
     assert path.read_text().startswith("✗ ./kokoro-mine does not load")
     Reporting("text", str(path), "error", True, False, "always").deliver(report)
     assert path.read_text().startswith("\x1b[")
