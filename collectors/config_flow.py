@@ -20,13 +20,12 @@ _MAX_CALLS = 2_000
 
 
 class Flow:
-    """Follows a config. The results are ``takes`` and ``reads``; ``seen`` the nodes that were attributed."""
+    """Follows a config. The results are ``takes`` and ``reads``."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.takes: list[Take] = []
         self.reads: list[Read] = []
-        self.seen: set[int] = set()
         self._calls = 0
         self.conditional = 0
         self._running: list[tuple[object, ...]] = []
@@ -149,7 +148,6 @@ class Flow:
         self, section: Section, name: str, node: ast.expr, by: Function, *, required: bool, default: str | None = None
     ) -> None:
         """Note that ``name`` of ``section`` is read by name."""
-        self.seen.add(id(node))
         if name in section.given or not section.paths:
             return
         reader = by.owner.name if by.owner is not None else by.node.name

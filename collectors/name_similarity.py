@@ -57,6 +57,11 @@ def known_aliases(one: str, other: str) -> bool:
     return one != other and one.lower() in groups and groups[one.lower()] == groups.get(other.lower())
 
 
+def is_common(name: str) -> bool:
+    """A name that configs of many models use: it stands in one of the groups."""
+    return name.lower() in _alias_groups()
+
+
 def similarity(one: str, other: str) -> float:
     """Likeness of two key names, 0 to 1: 1 for the same, 0.95 and more for known aliases.
 

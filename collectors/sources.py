@@ -6,7 +6,7 @@ family cannot be imported. :func:`merged` lays over it what the patient's own cl
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,11 @@ Document = dict[str, Any]
 
 VERSION = 1
 _MAX_FILES = 60
+#: ``x["key"]``, ``x.get("key"``, ``getattr(x, "key"``, ``"key" in x``.
+_READ = re.compile(
+    r"""(?:\[|\.(?:get|pop|setdefault)\(|\b(?:get|has)attr\([^()"',]+,)\s*["'](?P<key>[A-Za-z_]\w*)["']"""
+    r"""|["'](?P<member>[A-Za-z_]\w*)["']\s+(?:not\s+)?in\b"""
+)
 
 
 def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path: Sequence[str] = ()) -> Document:
@@ -32,10 +37,11 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
          "classes": [{"class_name", "module", "sections": [path, ...], "unknown_keys", "conditional", "given": [name],
                       "file", "line", "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
          "reads": [{"paths", "required", "reader", "file", "line"}], "loose_reads": [name],
-         "imports": [{"module", "file", "line", "top_level", "guarded"}], "reasons": [why something is missing]}
+         "reasons": [why something is missing]}
 
     ``sections`` and ``paths`` list places that may serve, the preferred first; ``default`` is
-    JSON text. Never raises for what the sources hold.
+    JSON text; ``loose_reads`` are keys read by name from something that could not be followed to
+    the config. Never raises for what the sources hold.
     """
     name = f"mlx_audio.{category}.models.{family}"
     document: Document = {
@@ -44,7 +50,6 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
         "classes": [],
         "reads": [],
         "loose_reads": [],
-        "imports": [],
         "reasons": [],
     }
     world = World([mlx_audio_dir.parent, *(Path(entry) for entry in search_path if entry)])
@@ -63,10 +68,21 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
         {"paths": list(r.paths), "required": r.required, "reader": r.reader, "file": r.file, "line": r.line}
         for r in flow.reads
     )
-    files = list(_family_modules(world, module))
-    document["loose_reads"] = sorted({key for m in files for key in _loose_reads(m.tree, flow.seen)})
-    document["imports"] = [item for m in files for item in imports_of(m)]
+    followed = {(r.file, r.line, path.rpartition(".")[2]) for r in flow.reads for path in r.paths}
+    document["loose_reads"] = sorted({key for file in _files(module) for key in _loose_reads(file, followed)})
     return document
+
+
+def imports_of_family(mlx_audio_dir: Path, category: str, family: str) -> list[dict[str, Any]]:
+    """What the files of a family import from other packages.
+
+    ``[{"module", "file", "line", "top_level": it runs when the family is imported, "guarded": a failure is caught}]``
+    """
+    world = World([mlx_audio_dir.parent])
+    module = world.module(f"mlx_audio.{category}.models.{family}")
+    if module is None:
+        return []
+    return [item for m in _modules(world, module) for item in imports_of(m)]
 
 
 def _unique(items: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -124,39 +140,35 @@ def _name(cls: Class | None) -> str | None:
     return cls.name if cls is not None else None
 
 
-def _family_modules(world: World, family: Module) -> Iterator[Module]:
-    """The family's package: its module and every file under its folder."""
-    yield family
+def _files(family: Module) -> list[Path]:
+    """The files of the family's package, tests left out."""
     if not family.is_package:
-        return
+        return [family.file]
     folder = family.file.parent
-    for file in sorted(folder.rglob("*.py"))[:_MAX_FILES]:
-        if file == family.file or "test" in file.relative_to(folder).parts[0]:
-            continue
-        parts = file.relative_to(folder).with_suffix("").parts
-        parts = parts[:-1] if parts[-1] == "__init__" else parts
+    files = [file for file in sorted(folder.rglob("*.py")) if "test" not in file.relative_to(folder).parts[0]]
+    return files[:_MAX_FILES]
+
+
+def _modules(world: World, family: Module) -> Iterator[Module]:
+    for file in _files(family):
+        parts = file.relative_to(family.file.parent).with_suffix("").parts if family.is_package else ()
+        parts = parts[:-1] if parts[-1:] == ("__init__",) else parts
         module = world.module(".".join([family.name, *parts]))
         if module is not None:
             yield module
 
 
-def _loose_reads(tree: ast.Module, seen: set[int]) -> Iterator[str]:
-    """Keys that are read by name from something that was not followed to the config."""
-    for node in ast.walk(tree):
-        if id(node) in seen:
-            continue
-        key: ast.expr | None = None
-        if isinstance(node, ast.Subscript):
-            key = node.slice
-        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
-            key = node.left
-        elif isinstance(node, ast.Call) and node.args:
-            if isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "pop", "setdefault"):
-                key = node.args[0]
-            elif isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1:
-                key = node.args[1]
-        if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value.isidentifier():
-            yield key.value
+def _loose_reads(file: Path, followed: set[tuple[str, int, str]]) -> Iterator[str]:
+    """Keys that ``file`` reads by name from something that was not followed to the config."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in _READ.finditer(line):
+            key = match["key"] or match["member"]
+            if (str(file), number, key) not in followed:
+                yield key
 
 
 def merged(document: Document, observed: Mapping[str, Any] | None) -> Document:

@@ -14,7 +14,7 @@ import pytest
 
 from mlx_diagnose.collectors.config import parse_config
 from mlx_diagnose.collectors.config_difference import collect
-from mlx_diagnose.collectors.sources import describe_source, merged
+from mlx_diagnose.collectors.sources import describe_source, imports_of_family, merged
 from mlx_diagnose.engine.memory import WorkingMemory
 
 _CONFIGURATIONS = sorted((Path(__file__).parents[2] / "knowledge_base" / "configurations" / "tts").glob("*.json"))
@@ -325,7 +325,7 @@ def test_imports_of_a_family(tmp_path: Path) -> None:
             from phonemizer import phonemize
     """,
     )
-    found = {i["module"]: (i["top_level"], i["guarded"]) for i in describe_source(folder, "tts", "mine")["imports"]}
+    found = {i["module"]: (i["top_level"], i["guarded"]) for i in imports_of_family(folder, "tts", "mine")}
     assert found == {
         "soxr": (True, False),
         "misaki.en": (True, False),
