@@ -6,7 +6,7 @@ Claims are resolved here, after inference, as edges of a graph from cause to sym
 - a cause explains only what shows at its own stage or later; resolving a model type and
   importing its module are one step of mlx-audio's loader, hence one stage here;
 - findings of one rule are peers, and never explain each other;
-- what is seen only after a cause was mended is not its symptom;
+- what is seen only after a cause was mended is not its symptom, nor the cause of what was seen before;
 - a cycle is broken where it is weakest: its earliest, then most confident finding is the cause.
 
 The graph is then acyclic, so every symptom has a root above it.
@@ -164,6 +164,7 @@ def _explains(cause: Finding, symptom: Finding) -> bool:
         and cause.rule != symptom.rule
         and _cause_rank(cause.stage) <= _stage_rank(symptom.stage)
         and not {fix.id for fix in cause.fixes} & set(symptom.observed_after)
+        and set(cause.observed_after) <= set(symptom.observed_after)
         and any(_covered(claim, symptom) for claim in cause.claims)
     )
 

@@ -192,6 +192,14 @@ def test_what_is_seen_after_a_mend_is_not_a_symptom_of_what_was_mended() -> None
     assert all(found.root for found in folded)
 
 
+def test_what_is_seen_after_a_mend_explains_nothing_that_was_seen_before() -> None:
+    late = finding("a", observed_after=("x1",), claims=claims(("weights/*", None)))
+    early = finding("b", "weights/shape", stage="load")
+    assert all(found.root for found in fold([late, early], stages("construct")))
+    both = [late, replace(early, observed_after=("x1",))]
+    assert not by_title(fold(both, stages("construct")), "b").root
+
+
 def test_order_is_root_severity_stage_confidence_id() -> None:
     folded = fold(
         [
