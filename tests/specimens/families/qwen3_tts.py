@@ -86,7 +86,8 @@ _NAMES = [
 ]
 
 
-def _parts(directory: Path, config: Config) -> Files:
+def speech_tokenizer(given: dict[str, Any]) -> Tensors:
+    """The checkpoint of a speech tokenizer with the sections ``given``."""
     from mlx_audio.tts.models.qwen3_tts.config import (
         Qwen3TTSTokenizerConfig,
         Qwen3TTSTokenizerDecoderConfig,
@@ -94,7 +95,6 @@ def _parts(directory: Path, config: Config) -> Files:
     )
     from mlx_audio.tts.models.qwen3_tts.speech_tokenizer import Qwen3TTSSpeechTokenizer
 
-    given = _speech_tokenizer(config)
     tokenizer = Qwen3TTSSpeechTokenizer(
         Qwen3TTSTokenizerConfig(
             decoder_config=Qwen3TTSTokenizerDecoderConfig(**given["decoder_config"]),
@@ -107,7 +107,11 @@ def _parts(directory: Path, config: Config) -> Files:
         conv(r"^decoder\.upsample\.\d+\.0\.conv\.weight$|^decoder\.decoder\.\d+\.block\.1\.conv\.weight$", (2, 0, 1)),
         conv(r"conv\.weight$|_proj\.weight$"),
     ]
-    return {"speech_tokenizer/model.safetensors": renamed(apply(parameters_of(tokenizer), rules), _NAMES)}
+    return renamed(apply(parameters_of(tokenizer), rules), _NAMES)
+
+
+def _parts(directory: Path, config: Config) -> Files:
+    return {f"speech_tokenizer/{MAIN_FILE}": speech_tokenizer(_speech_tokenizer(config))}
 
 
 _LAYERS = {
