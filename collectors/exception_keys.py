@@ -55,6 +55,10 @@ def _key_error(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     frame = doc.innermost
     if not key or frame is None or not re.fullmatch(r"[\w.\-]{1,100}", key):
         return
+    known = scene.absent_path(key, frame)
+    if known is not None:
+        _assert(scene, doc, at, known, "key")
+        return
     for expression in scene.expressions(frame):
         if key in expression.steps:
             path = scene.full_path(frame, expression.upto(expression.steps.index(key) + 1))
@@ -81,8 +85,11 @@ def _attribute_error(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         return
     frame = doc.innermost
     read = [e for e in scene.expressions(frame) if name in e.steps]
+    known = scene.absent_path(name, frame)
     if len(sections) == 1:
         path = f"{sections[0]}.{name}" if sections[0] else name
+    elif known is not None:
+        path = known
     elif read and frame is not None:
         path = scene.full_path(frame, read[0].upto(read[0].steps.index(name) + 1))
     else:

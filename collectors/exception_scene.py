@@ -63,6 +63,20 @@ class Scene:
         """Paths of the given keys called ``name``."""
         return [str(fact["path"]) for fact in self.memory.of("config_key", name=name)]
 
+    def absent_path(self, name: str, frame: Frame | None) -> str | None:
+        """The path of the absent key ``name`` that the line of ``frame`` reads, as the family's source shows it.
+
+        Told by the very line, else by there being one absent key of that name only.
+        """
+        absent = self.memory.of("absent_key", name=name)
+        at_line = [
+            fact
+            for fact in absent
+            if frame is not None and (fact.provenance.file, fact.provenance.line) == (frame.file, frame.line)
+        ]
+        paths = {str(fact["path"]) for fact in at_line or absent}
+        return paths.pop() if len(paths) == 1 else None
+
     # -- source lines --------------------------------------------------------------------------
 
     def source_of(self, frame: Frame | None) -> str:

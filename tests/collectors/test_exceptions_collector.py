@@ -196,6 +196,24 @@ def test_the_section_of_a_class_comes_from_the_signature() -> None:
     ]
 
 
+def test_the_path_of_a_key_comes_from_the_line_that_reads_it() -> None:
+    memory = WorkingMemory()
+    for line, path in ((7, "audio_config.sample_rate"), (99, "vocoder.sample_rate")):
+        memory.add(
+            "absent_key",
+            Provenance("test", file=f"{_SITE}/mlx_audio/tts/models/x/x.py", line=line),
+            path=path,
+            section=path.partition(".")[0],
+            name="sample_rate",
+            class_name="AudioVAE",
+            required=True,
+            is_section=False,
+        )
+    doc = _doc("KeyError", "'sample_rate'", 'self.rate = int(config["sample_rate"])')
+    (fact,) = _facts(doc, memory=memory, config={}).of("missing_key")
+    assert fact["path"] == "audio_config.sample_rate"
+
+
 def test_an_unqualified_method_of_an_old_python_gets_its_class_from_the_line() -> None:
     doc = _doc(
         "TypeError", "__init__() missing 1 required positional argument: 'flavor'", "args = SesameArgs(**config)"
