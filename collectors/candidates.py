@@ -50,8 +50,21 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _moved_sections(config, memory)
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
-    yield from _numbers(config, memory, run)
-    yield from _switches(config, memory, run)
+    if not _explained_otherwise(memory):
+        yield from _numbers(config, memory, run)
+        yield from _switches(config, memory, run)
+
+
+def _explained_otherwise(memory: WorkingMemory) -> bool:
+    """The tensors differ for a reason that no number of the config has: files, order of axes, names."""
+    return bool(
+        memory.of("shard", present=False)
+        or memory.of("tensor_layout", all_shape_differences=True)
+        or any(
+            float(fact["share_of_missing"] or 0) > 0.9 or float(fact["share_of_unexpected"] or 0) > 0.9
+            for fact in memory.of("tensor_rename", ambiguous=False)
+        )
+    )
 
 
 def _path(dotted: str) -> Path:
@@ -134,7 +147,8 @@ def _quantization(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[
 def _numbers(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
     pairs, evidence = _size_pairs(run)
     counts = [
-        (int(str(fact["in_model"])), int(str(fact["in_checkpoint"])), str(fact["stem"])) for fact in memory.of("layers_absent")
+        (int(str(fact["in_model"])), int(str(fact["in_checkpoint"])), str(fact["stem"]))
+        for fact in memory.of("layers_absent")
     ]
     if not pairs and not counts:
         return
@@ -213,4 +227,6 @@ def _switches(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) ->
             yield Candidate(Edit("replace", path, not value), 5)
     for fact in memory.of("absent_key", required=False):
         if fact["default"] in ("true", "false"):
-            yield Candidate(Edit("add", _path(str(fact["path"])), fact["default"] == "false"), 4, default=fact["default"] == "true")
+            yield Candidate(
+                Edit("add", _path(str(fact["path"])), fact["default"] == "false"), 4, default=fact["default"] == "true"
+            )

@@ -19,6 +19,8 @@ from mlx_diagnose.engine.model import Provenance, stage_index
 
 #: Trials of one search at most; the time budget usually ends it first on large models.
 MAX_TRIALS = 300
+#: Part of the mismatches that a change may leave and still count as one of several causes.
+PARTIAL_SHARE = 0.5
 #: Once a change makes the model load, so many further ones, the likeliest left, may still prove it ambiguous.
 RIVALS = 24
 
@@ -62,9 +64,13 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
 
 
 def _better(outcome: Outcome, base: Outcome) -> bool:
-    """Whether a change mends something: a later stage, or fewer tensors that do not fit at load."""
-    if outcome.stage == base.stage and base.mismatches == 0:
-        return False
+    """Whether a change mends something: a later stage, or at the same one far fewer tensors that do not fit.
+
+    A change that makes a few of many fit is a coincidence more often than a cause: a switch adds
+    the one tensor that is unexpected anyway.
+    """
+    if outcome.stage == base.stage:
+        return outcome.mismatches <= base.mismatches * PARTIAL_SHARE and outcome.mismatches < base.mismatches
     return outcome.rank() > base.rank()
 
 

@@ -100,7 +100,7 @@ def stage_results(run: LoadRun, *, blocked: bool) -> list[StageResult]:
         elif failed is not None and stage_index(name) > stage_index(failed):
             status = "blocked" if blocked or run.value_read is not None else "not-reached"
         else:
-            status = "skipped" if run.loads or failed is not None and run.steps else "not-reached"
+            status = "skipped" if run.loads or (failed is not None and run.steps) else "not-reached"
         seconds = round(step["seconds"], 6) if step is not None and step["status"] != "running" else None
         results.append(StageResult(name, status, seconds, step.get("peak_memory") if step else None, exception))
     return results
@@ -145,7 +145,9 @@ def _says_unreachable(chain: Iterable[Message]) -> bool:
     return any(words in link["message"] for link in chain for words in _UNREACHABLE)
 
 
-def assert_facts(memory: WorkingMemory, run: LoadRun, ending: Ending, stages: Iterable[StageResult], *, offline_by_us: bool) -> None:
+def assert_facts(
+    memory: WorkingMemory, run: LoadRun, ending: Ending, stages: Iterable[StageResult], *, offline_by_us: bool
+) -> None:
     """Assert ``probe``, ``stage``, ``reach``, ``value_read`` facts of a run."""
     memory.add(
         "probe",
@@ -159,7 +161,14 @@ def assert_facts(memory: WorkingMemory, run: LoadRun, ending: Ending, stages: It
         limit=ending.limit,
     )
     for stage in stages:
-        memory.add("stage", _HERE, name=stage.name, status=stage.status, seconds=float(stage.seconds or 0), peak_memory=stage.peak_memory)
+        memory.add(
+            "stage",
+            _HERE,
+            name=stage.name,
+            status=stage.status,
+            seconds=float(stage.seconds or 0),
+            peak_memory=stage.peak_memory,
+        )
     blocking = blocking_reach(run)
     for reach in run.reaches:
         if reach["outcome"] == "found" and reach["what"] != "hub":
@@ -180,7 +189,9 @@ def assert_facts(memory: WorkingMemory, run: LoadRun, ending: Ending, stages: It
         )
     if run.value_read is not None:
         read = run.value_read
-        memory.add("value_read", _HERE, stage=read["stage"], operation=read["operation"], file=read["file"], line=read["line"])
+        memory.add(
+            "value_read", _HERE, stage=read["stage"], operation=read["operation"], file=read["file"], line=read["line"]
+        )
 
 
 def _same_reach(reach: Message, blocking: Message | None) -> bool:
@@ -190,6 +201,8 @@ def _same_reach(reach: Message, blocking: Message | None) -> bool:
 def _outcome(run: LoadRun, ending: Ending) -> str:
     if ending.outcome == "completed" and run.mlx_audio is not None and run.mlx_audio["directory"] is None:
         return "no-mlx-audio"
-    if ending.outcome == "completed" and any(link["type"] == "MemoryError" or "bad_alloc" in link["message"] for link in run.chain):
+    if ending.outcome == "completed" and any(
+        link["type"] == "MemoryError" or "bad_alloc" in link["message"] for link in run.chain
+    ):
         return "memory-exceeded"
     return ending.outcome

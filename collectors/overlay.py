@@ -28,7 +28,9 @@ class Overlays:
         self._folder = tempfile.TemporaryDirectory(prefix="diagnose-trial-", ignore_cleanup_errors=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         assert self._folder is not None
         self._folder.cleanup()
 

@@ -70,7 +70,7 @@ def probe_sources() -> dict[str, tuple[str, bool]]:
     """The probe's modules: ``{name: (source, is_package)}``."""
     folder = Path(probes.__file__).parent
     parents = ["mlx_diagnose", "mlx_diagnose.collectors", _PACKAGE]
-    sources: dict[str, tuple[str, bool]] = {name: ("", True) for name in parents}
+    sources: dict[str, tuple[str, bool]] = dict.fromkeys(parents, ("", True))
     for file in sorted(folder.glob("*.py")):
         if file.stem != "__init__":
             sources[f"{_PACKAGE}.{file.stem}"] = (file.read_text(encoding="utf-8"), False)

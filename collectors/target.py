@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -76,10 +77,8 @@ def cached_snapshot(repo_id: str, revision: str | None, environ: Mapping[str, st
     if not _REVISION.match(revision) or ".." in revision:
         return None
     commit = revision
-    try:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
         commit = (repository / "refs" / revision).read_text(encoding="utf-8").strip() or revision
-    except (OSError, UnicodeDecodeError):
-        pass
     snapshot = repository / "snapshots" / commit
     return snapshot if re.fullmatch(r"[\w.-]+", commit) and snapshot.is_dir() else None
 
@@ -89,7 +88,9 @@ def offline_by_user(environ: Mapping[str, str] = os.environ) -> bool:
     return any(environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 
-def assert_facts(memory: WorkingMemory, located: Located, category: str | None, environ: Mapping[str, str] = os.environ) -> None:
+def assert_facts(
+    memory: WorkingMemory, located: Located, category: str | None, environ: Mapping[str, str] = os.environ
+) -> None:
     """Assert the ``target`` fact."""
     memory.add(
         "target",

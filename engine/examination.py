@@ -7,13 +7,14 @@ failed first, the load with that change, so that a fault hidden behind another i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.process import Message
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import CollectorOutcome, CollectorStatus
@@ -88,7 +89,7 @@ class Examination:
         """Everything that explains how ``run`` ended."""
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
-        self.ledger.run("config_difference", lambda: self._signature(run.signature))
+        self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
@@ -96,6 +97,8 @@ class Examination:
     def _config(self) -> None:
         from mlx_diagnose.collectors import config
 
+        if self.directory is None:
+            raise Skipped("there is no directory to look at")
         self.document = config.collect(self.memory, self.directory)
 
     def _checkpoint(self) -> None:
@@ -129,12 +132,23 @@ class Examination:
             observed={**(run.loader or {}), **(run.resolution or {})},
         )
 
-    def _signature(self, signature: Mapping[str, Any] | None) -> None:
+    def _config_difference(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import config_difference
 
-        if signature is None or self.document is None or self.config is None:
-            raise Skipped("the load passed, or did not come to the classes of the family")
-        config_difference.collect(self.memory, self.document, signature)
+        if run.loads and not run.mismatches:
+            raise Skipped("the load passed")
+        if self.document is None or self.config is None:
+            raise Skipped("there is no config to compare")
+        found = (run.mlx_audio or {}).get("directory")
+        config_difference.collect(
+            self.memory,
+            self.document,
+            run.signature,
+            mlx_audio_dir=Path(found) if found is not None else None,
+            category=run.category,
+            family=self.family,
+            search_path=(run.hello or {}).get("path", ()),
+        )
 
     def _exceptions(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import exceptions
@@ -145,7 +159,7 @@ class Examination:
             raise Skipped("none were raised")
         exceptions.collect(self.memory, docs, exceptions.ExceptionContext(self.directory, self.config, self.packages))
 
-    def _weights_difference(self, met: Mapping[str, Any] | None) -> None:
+    def _weights_difference(self, met: Message | None) -> None:
         from mlx_diagnose.collectors import weights_difference
         from mlx_diagnose.collectors.tensors import table_from_json
 
@@ -158,6 +172,7 @@ class Examination:
             model=table_from_json(met["model"]),
             strict=bool(met["strict"]),
             raised=bool(met["raised"]),
+            counts=met["counts"],
         )
 
     def _quantization(self, run: LoadRun) -> None:

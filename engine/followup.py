@@ -71,7 +71,7 @@ def follow(
     trials: Trials | None = None
     episodes: list[Episode] = []
     after: tuple[str, ...] = ()
-    shimmed = False
+    shimmed_at: int | None = None
     ending = process.ending if process is not None else None
     while True:
         directory = examination.directory
@@ -95,21 +95,26 @@ def follow(
         episodes.append(Episode(examination, run, stages, findings, facts))
         if not live or run.loads or len(episodes) == MAX_EPISODES:
             break
-        if not shimmed and _wants_metal(run):
+        made = _fixes_of(findings, examination, repair) if repair is not None else []
+        if shimmed_at is None and _wants_metal(run):
             assert process is not None
-            shimmed = True
-            run = LoadRun().take(process.request(load=context.located.load, shim="metal-kernels"))
+            shimmed_at = len(episodes) - 1
+            load = context.located.load if directory == context.located.directory else str(directory)
+            run = LoadRun().take(process.request(load=load, shim="metal-kernels"))
             examination = _next(context, examination, directory, len(episodes))
-        elif repair is not None and not repair.outcome.loads:
+        elif repair is not None and made and not repair.outcome.loads:
+            # Only what a rule recommends is followed: behind a guess lies nothing of the user's.
             run = repair.outcome.run
-            after = (*after, *_fixes_of(findings, examination, repair))
+            if repair.outcome.stage != base.stage:
+                # Faults of one stage were there to be seen together.
+                after = (*after, *made)
             examination = _next(context, examination, repair.outcome.directory, len(episodes))
         else:
-            if repair is not None:
-                _confirm(context, episodes, repair, shimmed)
+            if repair is not None and repair.outcome.loads:
+                _confirm(context, episodes, repair, shimmed_at is not None)
             break
         ending = process.ending if process is not None else None
-    return _settled(episodes, shimmed)
+    return _settled(episodes, shimmed_at)
 
 
 def skipped_stages() -> list[StageResult]:
@@ -236,15 +241,22 @@ def _confirm(context: Context, episodes: list[Episode], repair: Repair, shimmed:
         episodes[number] = replace(episode, findings=findings)
 
 
-def _settled(episodes: list[Episode], shimmed: bool) -> list[Episode]:
+def _settled(episodes: list[Episode], shimmed_at: int | None) -> list[Episode]:
     """Where going on without Metal showed another failure, that one is the model's; the missing
     Metal is a limit of this machine, and a warning. The stages are then those of the load that went on."""
-    behind = any(finding.severity == "error" for episode in episodes[1:] for finding in episode.findings)
-    if not (shimmed and behind):
+    if shimmed_at is None:
         return episodes
-    first = episodes[0]
-    findings = [
-        replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding
-        for finding in first.findings
-    ]
-    return [replace(first, findings=findings, stages=episodes[1].stages), *episodes[1:]]
+    behind = any(finding.severity == "error" for episode in episodes[shimmed_at + 1 :] for finding in episode.findings)
+    if not behind:
+        return episodes
+    settled = list(episodes)
+    limited = episodes[shimmed_at]
+    settled[shimmed_at] = replace(
+        limited,
+        stages=episodes[shimmed_at + 1].stages,
+        findings=[
+            replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding
+            for finding in limited.findings
+        ],
+    )
+    return settled

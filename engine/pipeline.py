@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,8 +20,10 @@ from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.followup import Context, Episode, follow
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Patient, Report, Target, UsageError
+from mlx_diagnose.engine.nearest import nearest_rules
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.patients import not_python, start
+from mlx_diagnose.engine.rulebase import RuleBase
 
 Progress = Callable[[str], None]
 
@@ -40,7 +41,8 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
             progress("loading the model lazily")
             process = stack.enter_context(start(options, interpreter, located))
         context = Context(options, located, interpreter, ledger, stack, progress)
-        report = _report(context, _examine(context, process))
+        rules, episodes = _examine(context, process)
+        report = _report(context, rules, episodes)
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
 
 
@@ -56,7 +58,7 @@ def _locate(options: Options) -> Located:
     return located
 
 
-def _examine(context: Context, process: PatientProcess | None) -> list[Episode]:
+def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase, list[Episode]]:
     from mlx_diagnose.engine.rulebase import load_rules
     from mlx_diagnose.engine.rulebase.sources import default_sources
 
@@ -64,21 +66,24 @@ def _examine(context: Context, process: PatientProcess | None) -> list[Episode]:
     reader = threading.Thread(target=lambda: run.take(process.messages()) if process else None, daemon=True)
     reader.start()
     with context.ledger.timed("rules"):
-        rules = load_rules(default_sources(context.options.rule_dirs, context.options.plugins))
+        rules = load_rules(default_sources(context.options.rule_dirs, context.options.plugins), with_cases=False)
     located = context.located
     examination = Examination(located, located.directory, WorkingMemory(), context.ledger)
     examination.look_at_files()
     reader.join()
     if process is not None and process.ending is not None and process.ending.outcome == "not-python":
         raise not_python(context.interpreter, process.ending.detail or "")
-    return follow(context, rules, examination, run, process)
+    return rules, follow(context, rules, examination, run, process)
 
 
-def _report(context: Context, episodes: list[Episode]) -> Report:
+def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Report:
     first = episodes[0]
     facts = [fact for episode in episodes for fact in episode.facts]
     found = [finding for episode in episodes for finding in episode.findings]
-    findings = fold(found, first.stages, facts=facts)
+    failed = next((stage.name for stage in first.stages if stage.status == "failed"), None)
+    explained = failed is None or any(finding.severity == "error" for finding in found)
+    nearest = [] if explained or failed is None else nearest_rules(rules.rules, facts, failed)
+    findings = fold(found, first.stages, facts=facts, nearest=nearest)
     hello = first.run.hello or {}
     memory = first.examination.memory
     resolution = memory.one("resolution")

@@ -20,6 +20,7 @@ from mlx_diagnose.engine.model import Finding, Fix, stage_index
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
 TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
 _HELPS = "it helps, but "
+_NOT_AGAIN = "it passed in a live session, but not in a fresh process"
 _SPENT = "not tried: the time for trials was spent"
 
 
@@ -32,7 +33,10 @@ def verify(
 ) -> list[Finding]:
     """The findings with their config patches tried; refuted fixes are gone."""
     return [
-        replace(finding, fixes=tuple(fix for fix in (_tried(fix, config, base, trials, repair) for fix in finding.fixes) if fix))
+        replace(
+            finding,
+            fixes=tuple(fix for fix in (_tried(fix, config, base, trials, repair) for fix in finding.fixes) if fix),
+        )
         for finding in findings
     ]
 
@@ -77,5 +81,5 @@ def _confirmed(fix: Fix, outcome: Outcome) -> Fix:
             return replace(fix, applicability="verified", reason=TOGETHER)
         return fix
     if fix.applicability == "verified":
-        return replace(fix, applicability="unverified", reason="it passed in a live session, but not in a fresh process")
+        return replace(fix, applicability="unverified", reason=_NOT_AGAIN)
     return fix

@@ -26,7 +26,7 @@ class _Served(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         if name not in self.sources:
             return None
-        source, is_package = self.sources[name]
+        _, is_package = self.sources[name]
         spec = importlib.machinery.ModuleSpec(name, self, is_package=is_package)
         spec.origin = "<diagnose>/" + name.replace(".", "/") + ".py"
         return spec

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any, Callable, Iterator, Optional, Tuple
 from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional, Tuple
 
 _METHODS = ("item", "tolist", "__array__", "__bool__", "__float__", "__int__", "__index__", "__dlpack__")
 _NUMPY = ("array", "asarray", "ascontiguousarray", "asanyarray")

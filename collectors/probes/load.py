@@ -16,7 +16,18 @@ import traceback
 from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, TextIO
 
-from mlx_diagnose.collectors.probes import caught, failures, ghosts, installed, limits, shims, signature, stages, tensors, watch
+from mlx_diagnose.collectors.probes import (
+    caught,
+    failures,
+    ghosts,
+    installed,
+    limits,
+    shims,
+    signature,
+    stages,
+    tensors,
+    watch,
+)
 from mlx_diagnose.collectors.probes.channel import Channel
 
 

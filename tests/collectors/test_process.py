@@ -29,7 +29,9 @@ def patient(folder: Path, body: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder / "site")}
 
 
-def run(environment: dict[str, str], folder: Path, limits: Limits = GENEROUS, **job: Any) -> tuple[LoadRun, Ending, PatientProcess]:
+def run(
+    environment: dict[str, str], folder: Path, limits: Limits = GENEROUS, **job: Any
+) -> tuple[LoadRun, Ending, PatientProcess]:
     model = folder / "model"
     model.mkdir(exist_ok=True)
     job = {"load": str(model), "name": "model", "directory": str(model), "category": "tts", "offline": True, **job}
@@ -230,7 +232,11 @@ def test_a_forked_child_that_lives_on_neither_holds_us_nor_survives(tmp_path: Pa
     assert ending.outcome == "completed"
     assert gathered.chain[0]["message"] == "parent"
     assert time.monotonic() - started < 30
-    assert not [process for process in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(process.info["cmdline"] or [])]
+    assert not [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(tmp_path) in " ".join(process.info["cmdline"] or [])
+    ]
 
 
 def test_a_program_that_is_no_python_is_told(tmp_path: Path) -> None:
@@ -243,8 +249,12 @@ def test_a_program_that_is_no_python_is_told(tmp_path: Path) -> None:
     assert process.ending.outcome == "not-python"
 
 
-def test_files_in_the_current_and_the_model_directory_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = patient(tmp_path, "def load_model(path):\n    import colorsys\n    raise ValueError(colorsys.__file__)\n")
+def test_files_in_the_current_and_the_model_directory_are_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = patient(
+        tmp_path, "def load_model(path):\n    import colorsys\n    raise ValueError(colorsys.__file__)\n"
+    )
     model = tmp_path / "model"
     model.mkdir()
     elsewhere = tmp_path / "elsewhere"
@@ -280,7 +290,10 @@ def test_code_and_pickles_that_come_with_the_model_are_refused(tmp_path: Path) -
     (model / "voices.pt").write_bytes(b"cos\nsystem\n(S'touch " + str(model / "pwned").encode() + b"'\ntR.")
     gathered, _, _ = run(environment, tmp_path)
     assert gathered.chain[0]["type"] == "RepositoryCodeRefused"
-    assert {(reach["what"], reach["outcome"]) for reach in gathered.reaches} == {("unpickle", "blocked"), ("file", "blocked")}
+    assert {(reach["what"], reach["outcome"]) for reach in gathered.reaches} == {
+        ("unpickle", "blocked"),
+        ("file", "blocked"),
+    }
     assert sorted(file.name for file in model.iterdir()) == ["modeling.py", "voices.pt"]
 
 
