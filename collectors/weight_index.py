@@ -26,7 +26,7 @@ _NUMBERED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A file that an index names, with the tensors that it assigns to it; ``index_file`` is empty for a numbered name."""
+    """A file that an index names, with the tensors it assigns to it; ``index_file`` is empty for a numbered name."""
 
     file: str
     index_file: str
