@@ -193,3 +193,14 @@ def _dacvae() -> Files:
 def dacvae(repository: str) -> Repository:
     """A repository that holds a DACVAE codec."""
     return Repository(repository, with_config(_DACVAE), "codec.dacvae", _dacvae)
+
+
+def fish_codec() -> Tensors:
+    """The Fish codec, whose size is fixed: what it is loaded from, without what it folds itself."""
+    from mlx_audio.codec.models.fish_s1_dac.fish_s1_dac import build_ae
+
+    return {
+        name: tensor
+        for name, tensor in parameters_of(build_ae()).items()
+        if not name.endswith(("causal_mask", ".conv.conv.weight", ".conv.conv.bias"))
+    }

@@ -75,3 +75,12 @@ def weight_norm(name: str, weight: Tensor, gain: Shape | None = None) -> Tensors
         f"{name}_g": (dtype, gain if gain is not None else (shape[0], *(1,) * (len(shape) - 1))),
         f"{name}_v": weight,
     }
+
+
+def experts_apart(name: str, tensor: Tensor) -> Tensors | None:
+    """A rule: experts stacked in ``switch_mlp`` as one tensor an expert, ``experts.0`` and so on."""
+    match = re.fullmatch(r"(.*\.mlp)\.switch_mlp\.(.*)", name)
+    if match is None:
+        return None
+    dtype, (count, *shape) = tensor
+    return {f"{match[1]}.experts.{number}.{match[2]}": (dtype, tuple(shape)) for number in range(count)}

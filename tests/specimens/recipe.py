@@ -74,7 +74,7 @@ class Recipe:
     ``needs`` are import names of packages that the family imports and that mlx-audio does not
     require: where one is missing, the whole specimen fails to load. ``absent`` are companions
     that are left out, as what they take to load is out of proportion; the family goes on without them
-    (a swallowed failure).
+    (a swallowed failure). ``slow`` marks a family that takes long to load even when hollow.
     """
 
     name: str
@@ -87,6 +87,7 @@ class Recipe:
     companions: tuple[Repository, ...] = ()
     needs: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    slow: bool = False
     fails: Failure | None = None
 
 

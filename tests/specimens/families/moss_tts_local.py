@@ -1,0 +1,10 @@
+"""MOSS TTS with a local transformer (GPT-2) over the codebooks: names of the model."""
+
+from tests.specimens.families.moss_tts import SMALL, side_files
+from tests.specimens.recipe import Recipe
+
+RECIPE = Recipe(
+    name="MOSS-TTS-Local-v1.5",
+    small={**SMALL, "gpt2_config": {"vocab_size": 64, "n_embd": 64, "n_head": 2, "n_inner": 128}},
+    side_files=side_files,
+)
