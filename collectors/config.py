@@ -18,7 +18,7 @@ from typing import Any
 
 from mlx_diagnose.collectors.excerpts import excerpt_lines
 from mlx_diagnose.collectors.json_errors import explain_json_error
-from mlx_diagnose.collectors.json_positions import JsonPositions
+from mlx_diagnose.collectors.json_positions import MAX_DEPTH, JsonPositions
 from mlx_diagnose.collectors.text import clean, json_type, scalar_text
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
@@ -234,10 +234,10 @@ def _constant(notes: dict[str, None]) -> Any:
 
 def _walk(data: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
     """(path, parent, name, value) of at most MAX_KEYS keys, the nearest to the top first."""
-    queue: deque[tuple[str, Any]] = deque([("", data)])
+    queue: deque[tuple[str, Any, int]] = deque([("", data, 1)])
     count = 0
     while queue:
-        parent, container = queue.popleft()
+        parent, container, depth = queue.popleft()
         items = container.items() if isinstance(container, dict) else ((str(i), v) for i, v in enumerate(container))
         for name, value in items:
             if count >= MAX_KEYS:
@@ -245,10 +245,14 @@ def _walk(data: dict[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
             count += 1
             path = f"{parent}.{name}" if parent else name
             yield path, parent, name, value
-            if (isinstance(value, dict) and len(value) <= MAX_ENTRIES) or (
-                isinstance(value, list) and len(value) <= MAX_LIST
-            ):
-                queue.append((path, value))
+            if depth < MAX_DEPTH and _is_expanded(value):
+                queue.append((path, value, depth + 1))
+
+
+def _is_expanded(value: Any) -> bool:
+    if isinstance(value, dict):
+        return len(value) <= MAX_ENTRIES
+    return isinstance(value, list) and len(value) <= MAX_LIST
 
 
 def _assert_quantization(memory: WorkingMemory, document: ConfigDocument) -> None:

@@ -34,7 +34,10 @@ def json_type(value: object) -> str:
 
 def json_text(value: object, limit: int = 500) -> str:
     """``value`` as one line of JSON, non-ASCII kept, cut to ``limit`` characters."""
-    return clean(json.dumps(value, ensure_ascii=False, default=str), limit)
+    try:
+        return clean(json.dumps(value, ensure_ascii=False, default=str), limit)
+    except RecursionError:  # what one Python's parser takes, another's writer may not
+        return f"(a deeply nested {json_type(value)})"
 
 
 def scalar_text(value: object, limit: int = 500) -> str | None:

@@ -163,6 +163,13 @@ def test_big_containers_are_not_expanded_and_facts_are_bounded(tmp_path: Path) -
     assert not memory.of("config_key", parent="steps")
 
 
+def test_deep_nesting_that_the_parser_takes_stays_bounded(tmp_path: Path) -> None:
+    document, memory, _ = _collect(_write(tmp_path, '{"a":' * 500 + "1" + "}" * 500))
+    assert document.state == "ok"
+    assert 10 < len(memory.of("config_key")) < 100
+    assert document.excerpt("a.a") is not None
+
+
 def test_texts_that_no_terminal_should_meet_are_written_out(tmp_path: Path) -> None:
     _, memory, _ = _collect(_write(tmp_path, r'{"a": "\u001b[31mred\u0000", "\ud800": "\udfff"}'))
     values = {key["path"]: key["value"] for key in memory.of("config_key")}
