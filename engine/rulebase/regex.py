@@ -8,8 +8,9 @@ is loaded:
 - something of varying width, or with alternatives, inside a repetition: ``(a+)*``,
   ``(a|ab)*`` (exponential);
 - more than two open repetitions whose end is ambiguous, because what follows may also be
-  part of what is repeated: ``.*a.*b.*c``. An end that is clear, as in ``'[^']*'`` or
-  ``\\d+\\.\\d+``, costs nothing. A pattern that starts with ``^`` may have three;
+  part of what is repeated: ``.*a.*b.*c``. Those whose end is clear, as in ``'[^']*'`` or
+  ``\\d+\\.\\d+``, count as one behind the last ambiguous one and as none before it. A
+  pattern that starts with ``^`` may have one more;
 - back references, and repetitions inside look-around;
 - more than 200 ways to choose among optional parts.
 """
@@ -64,7 +65,7 @@ def refusal(pattern: str) -> str | None:
         return str(refused)
     if walk.choices > _MAX_CHOICES:
         return "it has too many optional parts, so that a search could take for ever"
-    if walk.loose + (0 if anchored else 1) > _MAX_EXPONENT:
+    if walk.loose + walk.tail + (0 if anchored else 1) > _MAX_EXPONENT:
         return (
             "it has too many open repetitions (such as .*) whose end is ambiguous, so that a search could take for "
             "ever; use [^...]* up to a delimiter, or several tests (contains)"
@@ -76,7 +77,9 @@ class _Walk:
     """Right to left over a parsed pattern, knowing which characters may follow (None: the end)."""
 
     def __init__(self) -> None:
+        #: Open repetitions whose end is ambiguous; and 1 if one that is not follows the last of them.
         self.loose = 0
+        self.tail = 0
         self.choices = 1
 
     def sequence(self, items: list[Any], follow: frozenset[str] | None) -> frozenset[str] | None:
@@ -122,6 +125,8 @@ class _Walk:
             ambiguous = first is None or (follow is not None and bool(first & follow))
             if ambiguous or (not single and follow is not None):
                 self.loose += 1
+            elif self.loose == 0:
+                self.tail = 1
         elif high > low:
             self.choices *= high - low + 1
         if low > 0:

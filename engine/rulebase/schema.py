@@ -110,7 +110,7 @@ def _rule() -> Schema:
             {
                 "required": ["title", "since", "when", "references", "valid", "invalid"],
                 "oneOf": [
-                    {"required": ["finding", "failure_class", "severity"]},
+                    {"required": ["finding", "failure_class", "severity"], "not": {"required": ["derive"]}},
                     {"required": ["derive"], "not": {"required": ["explains"]}},
                 ],
             },

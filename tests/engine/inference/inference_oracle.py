@@ -48,7 +48,9 @@ def passes(value, spec):
         elif name == "ends-with":
             ok = value.endswith(argument)
         else:
-            ok = {"lt": value < argument, "le": value <= argument, "gt": value > argument, "ge": value >= argument}[name]
+            ok = {"lt": value < argument, "le": value <= argument, "gt": value > argument, "ge": value >= argument}[
+                name
+            ]
         if not ok:
             return False
     return True
@@ -94,7 +96,7 @@ def matches(rule, facts):
         negative = [condition["not"] for condition in conjunction if "not" in condition]
         for chosen in itertools.product(facts, repeat=len(positive)):
             bindings = {}
-            for pattern, fact in zip(positive, chosen):
+            for pattern, fact in zip(positive, chosen, strict=True):
                 bindings = extend(pattern, fact, bindings)
                 if bindings is None:
                     break
@@ -144,14 +146,21 @@ def shown(bindings):
 def produces(rule, pattern):
     """Whether the rule may assert a fact that the pattern matches, by what is constant in it."""
     if "derive" in rule:
-        kind, fixed = rule["derive"]["fact"], {
-            field: content for field, content in rule["derive"]["fields"].items() if not isinstance(content, str) or "$" not in content
-        }
+        kind, fixed = (
+            rule["derive"]["fact"],
+            {
+                field: content
+                for field, content in rule["derive"]["fields"].items()
+                if not isinstance(content, str) or "$" not in content
+            },
+        )
     else:
         kind, fixed = "finding", conclusions({**rule, "finding": {**rule["finding"], "subjects": []}}, {}, None)[0][1]
         fixed = {name: fixed[name] for name in ("rule", "failure_class", "severity", "stage")}
     where = pattern.get("where", {})
-    return kind == pattern["fact"] and all(passes(fixed[field], spec) for field, spec in where.items() if field in fixed)
+    return kind == pattern["fact"] and all(
+        passes(fixed[field], spec) for field, spec in where.items() if field in fixed
+    )
 
 
 def levels(rules):
@@ -177,7 +186,7 @@ def run(rules, facts, empty):
     found = set()
     level = levels(rules)
     for stratum in range(max(level, default=0) + 1):
-        mine = [rule for rule, at in zip(rules, level) if at == stratum]
+        mine = [rule for rule, at in zip(rules, level, strict=True) if at == stratum]
         for _ in range(LIMIT):
             before = len(known)
             news = []

@@ -77,7 +77,13 @@ def test(random, spec):
         choices += [{"equals": None}, {"null": True}, {"null": False}, {"in": [None, some[0]]}]
     if kind == "str":
         piece = random.choice(("a", "b", "1", "e-0", "'", "\n", "$", "☃", "x" * 50))
-        choices += [{"contains": piece}, {"starts-with": piece}, {"ends-with": piece}, {"matches": "^[a-b]+$"}, {"matches": "[0-9]"}]
+        choices += [
+            {"contains": piece},
+            {"starts-with": piece},
+            {"ends-with": piece},
+            {"matches": "^[a-b]+$"},
+            {"matches": "[0-9]"},
+        ]
         if not some[0].startswith("$") and some[0]:
             choices.append(some[0])
     elif kind in ("int", "float"):
@@ -153,7 +159,9 @@ def derivation(random, names):
             fields[field] = f"${random.choice(fitting)}"
         elif random.random() < 0.5:
             constant = value(random, (wanted, nullable), 3)
-            if constant is not None and not (isinstance(constant, str) and (set("${}") & set(constant) or not constant)):
+            if constant is not None and not (
+                isinstance(constant, str) and (set("${}") & set(constant) or not constant)
+            ):
                 fields[field] = constant
     return {"fact": kind, "fields": fields}
 

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import os
-import random as standard_random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # the oracle and the generator are modules beside this one
-
-import inference_oracle as oracle  # noqa: E402
-import rulebase_generator as generator  # noqa: E402
-
-sys.path.remove(str(HERE))
-
-from mlx_diagnose.engine.inference import available_engines, infer  # noqa: E402
-from mlx_diagnose.engine.memory import WorkingMemory  # noqa: E402
-from mlx_diagnose.engine.model import Provenance  # noqa: E402
-from mlx_diagnose.engine.rulebase import InvalidRules, rule_base  # noqa: E402
-from mlx_diagnose.engine.rulebase.rule_reader import read_rule  # noqa: E402
-from mlx_diagnose.engine.vocabulary import VOCABULARY  # noqa: E402
+from mlx_diagnose.engine.inference import available_engines, infer
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+from mlx_diagnose.engine.rulebase import InvalidRules, rule_base
+from mlx_diagnose.engine.rulebase.rule_reader import read_rule
+from mlx_diagnose.engine.vocabulary import VOCABULARY
+from tests.engine.inference import inference_oracle as oracle
+from tests.engine.inference import rulebase_generator as generator
 
 CASES = [{"name": "c", "facts": []}]
 BATCH = 10
@@ -57,12 +47,17 @@ def parse(data):
     """The rules as the package reads them, by way of YAML; None if one is (rightly) refused."""
     parsed = []
     for item in data:
-        text = yaml.dump({**item, "valid": CASES, "invalid": CASES}, Dumper=PlainDumper, allow_unicode=True, sort_keys=False)
+        text = yaml.dump(
+            {**item, "valid": CASES, "invalid": CASES}, Dumper=PlainDumper, allow_unicode=True, sort_keys=False
+        )
         rule, problems = read_rule(text, "generated.yaml", item["id"])
         if problems:
             # The generator may join an integer with a text by a variable of one alternative only,
             # or leave a variable unbound in an alternative; nothing else may be refused.
-            assert all("never be equal" in str(p) or "not bound" in str(p) or "may be" in str(p) or "is str, and" in str(p) for p in problems), problems
+            assert all(
+                "never be equal" in str(p) or "not bound" in str(p) or "may be" in str(p) or "is str, and" in str(p)
+                for p in problems
+            ), problems
             return None
         parsed.append(rule)
     return parsed
@@ -93,7 +88,18 @@ def seen(inference):
 def findings_by_content(inference):
     by_id = {fact.id: oracle.key((fact.kind, fact.fields)) for fact in inference.memory}
     return [
-        (f.id, f.rule, f.failure_class, f.severity, f.stage, f.title, f.cause, f.subjects, f.fixes, sorted(by_id[e] for e in f.evidence))
+        (
+            f.id,
+            f.rule,
+            f.failure_class,
+            f.severity,
+            f.stage,
+            f.title,
+            f.cause,
+            f.subjects,
+            f.fixes,
+            sorted(by_id[e] for e in f.evidence),
+        )
         for f in inference.findings
     ]
 
