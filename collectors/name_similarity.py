@@ -12,7 +12,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 #: Words that say the same in the name of a config key.
 _SAME_WORDS = (
     ("num", "n", "nb", "number", "count", "no"),
-    ("dim", "size", "dims", "dimension", "width", "channels", "channel", "ch"),
+    ("dim", "size", "sz", "dims", "dimension", "width", "channels", "channel", "ch"),
     ("layer", "layers", "blocks", "block", "depth"),
     ("head", "heads"),
     ("sample", "sampling", "sr"),

@@ -52,12 +52,16 @@ def _classes(name: str, model_module: Any) -> Iterator[type]:
             modules.append(module)
     for module in modules:
         for value in list(getattr(module, "__dict__", {}).values()):
-            if isinstance(value, type) and value.__module__ != "builtins" and _is_config(value):
+            # A module may hold anything under a name, objects that answer no question included.
+            try:
+                chosen = isinstance(value, type) and value.__module__ != "builtins" and _is_config(value)
+            except Exception:
+                continue
+            if chosen:
                 yield value
 
 
 def _is_config(cls: type) -> bool:
-    # The class itself is asked: a module may hold anything under a name, transformers' lazy ones too.
     return "__dataclass_fields__" in cls.__dict__ or bool(_CONFIG_NAME.search(cls.__name__))
 
 
