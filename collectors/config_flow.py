@@ -128,7 +128,7 @@ class Flow:
         for parent, items in taken.items():
             unknown = "dropped" if cls.is_dataclass else "accepted"
             given = frozenset(named) - {item.parameter.name for item in items}
-            self.takes.append(Take(cls, (parent,), unknown, tuple(items), given, self.conditional > 0))
+            self.takes.append(Take(cls, (parent,), unknown, tuple(items), given, self.conditional > 0, True))
 
     def take_annotated(self, cls: Class, section: Section) -> Instance:
         """A generic function built ``cls`` from ``section``, nested classes by their annotations."""

@@ -65,7 +65,8 @@ class Take:
     """A class that takes a section, which stands at one of ``paths``.
 
     ``unknown_keys`` is dropped, rejected, accepted or nested; ``given`` names parameters that
-    code sets itself; ``conditional`` says that not every way through the code comes here.
+    code sets itself; ``conditional`` says that not every way through the code comes here;
+    ``explicit`` that each key is read by name, so that keys and parameters may differ in name.
     """
 
     cls: Class
@@ -74,6 +75,7 @@ class Take:
     taken: tuple[Taken, ...]
     given: frozenset[str]
     conditional: bool
+    explicit: bool = False
 
 
 @dataclass(frozen=True)

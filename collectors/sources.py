@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_diagnose.collectors.config_flow import Flow
-from mlx_diagnose.collectors.config_values import Take
+from mlx_diagnose.collectors.config_values import Take, below
 from mlx_diagnose.collectors.family_imports import imports_of
 from mlx_diagnose.collectors.source_world import Class, Module, World
 
@@ -34,8 +34,8 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
     ``search_path`` is the patient's ``sys.path``, for families that build on mlx-lm. Shape::
 
         {"version": 1, "module": "mlx_audio.tts.models.dia",
-         "classes": [{"class_name", "module", "sections": [path, ...], "unknown_keys", "conditional", "given": [name],
-                      "file", "line", "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
+         "classes": [{"class_name", "module", "sections": [path, ...], "unknown_keys", "conditional", "explicit",
+                      "given": [name], "file", "line", "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
          "reads": [{"paths", "required", "reader", "file", "line"}], "loose_reads": [name],
          "reasons": [why something is missing]}
 
@@ -119,6 +119,7 @@ def _class_json(world: World, take: Take) -> dict[str, Any]:
         "sections": list(take.paths),
         "unknown_keys": take.unknown_keys,
         "conditional": take.conditional,
+        "explicit": take.explicit,
         "given": sorted(take.given),
         "file": str(take.cls.module.file),
         "line": take.cls.node.lineno,
@@ -182,8 +183,8 @@ def merged(document: Document, observed: Mapping[str, Any] | None) -> Document:
     known = {(c["module"], c["class_name"]): c for c in observed.get("classes", ())}
     classes = []
     for cls in document["classes"]:
-        seen = known.get((cls["module"], cls["class_name"]))
-        classes.append(_overlaid(cls, seen) if seen and seen.get("dataclass") else cls)
+        seen = known.get((cls["module"], cls["class_name"]), {})
+        classes.append(_overlaid(cls, seen) if seen.get("dataclass") and not cls["explicit"] else cls)
     return {**document, "classes": classes, "reasons": [*document["reasons"], *observed.get("reasons", ())]}
 
 
@@ -196,10 +197,8 @@ def _overlaid(cls: dict[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
             default = exact["default"] if exact["default"] is not None else parameter["default"]
             parameter = {**parameter, "default": None if parameter["required"] else default, "type": exact["type"]}
         parameters.append(parameter)
-    if cls["unknown_keys"] != "accepted" and len(cls["sections"]) > 0 and not cls["given"] and parameters:
-        present = {parameter["name"] for parameter in parameters}
-        for name, exact in own.items():
-            if name not in present:
-                paths = [f"{section}.{name}" if section else name for section in cls["sections"]]
-                parameters.append({**exact, "paths": paths})
+    present = {parameter["name"] for parameter in parameters} | set(cls["given"])
+    for name, exact in own.items():
+        if name not in present:
+            parameters.append({**exact, "paths": list(below(cls["sections"], name))})
     return {**cls, "parameters": parameters}

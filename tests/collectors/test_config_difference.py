@@ -364,6 +364,14 @@ def test_the_probe_tells_exact_defaults_and_leads_to_the_source(mlx_audio: Path)
         "fine_acoustics_config",
         "codec_config",
     }
+    seen = {"module": "m", "class_name": "C", "dataclass": True}
+    own = {"required": False, "type": "int", "nested": None}
+    inherited = {**seen, "parameters": [{**own, "name": name, "default": "8"} for name in ("dim", "depth", "rate")]}
+    cls = {"module": "m", "class_name": "C", "sections": ["a"], "given": ["rate"], "explicit": False}
+    partial = {"classes": [{**cls, "parameters": [{**own, "name": "dim", "paths": ["a.dim"], "default": None}]}]}
+    (whole,) = merged({**partial, "reasons": []}, {"classes": [inherited]})["classes"]
+    assert [(p["paths"], p["default"]) for p in whole["parameters"]] == [(["a.dim"], "8"), (["a.depth"], "8")]
+
     static = describe_source(mlx_audio, "tts", "vibevoice")
     for before, after in zip(static["classes"], merged(static, vibevoice)["classes"], strict=True):
         own = {p["name"]: (p["required"], p["default"]) for p in before["parameters"]}
