@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from mlx_diagnose.engine.specimen import Tensor
-from tests.specimens import SIZES, Size, configuration, families, recipe, tables, write_directory
+from tests.specimens import SIZES, Size, configuration, families, recipe, tables, write_directory, write_weights
 from tests.specimens.hub import environment
 from tests.specimens.recipe import Files, Tensors
 
@@ -69,6 +69,8 @@ def work_out(family: str, size: Size, work: Path) -> Files:
     config = configuration(family, size)
     path = work / size / made.name
     write_directory(made, config, path, work / "huggingface")
+    parts = made.parts(path, config)
+    write_weights(path, parts, body="hole")
     patient = importlib.import_module(f"mlx_audio.tts.models.{family}")
     given = {**config, "model_path": str(path)}
     model = patient.Model(patient.ModelConfig.from_dict(given) if hasattr(patient, "ModelConfig") else given)
@@ -78,7 +80,7 @@ def work_out(family: str, size: Size, work: Path) -> Files:
     for kind, names in differences(model, made.module(model), loaded).items():
         if names:
             print(f"{family}.{size}: {len(names)} {kind}: {', '.join(names[:8])}")
-    return {**files, **made.parts(path, config)}
+    return {**files, **parts}
 
 
 def generate(family: str, work: Path) -> None:

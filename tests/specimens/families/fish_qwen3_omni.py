@@ -10,9 +10,9 @@ from tests.specimens.tokenizers import write_tokenizer
 
 def _layout(parameters: Tensors, config: Config) -> Files:
     names = [
-        (r"^(codebook_embeddings\.)", r"audio_decoder.\1"),
-        (r"^fast_", "audio_decoder."),
-        (r"^(?!audio_decoder\.)", "text_model.model."),
+        (r"^model\.(codebook_embeddings\.)", r"audio_decoder.\1"),
+        (r"^model\.fast_", "audio_decoder."),
+        (r"^model\.", "text_model.model."),
     ]
     return {MAIN_FILE: renamed(parameters, names), "codec.safetensors": fish_codec()}
 
@@ -31,7 +31,6 @@ RECIPE = Recipe(
         "semantic_start_token_id": 4,
         "semantic_end_token_id": 4099,
     },
-    module=lambda model: model.model,
     layout=_layout,
     side_files=_side_files,
     slow=True,

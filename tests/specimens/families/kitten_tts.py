@@ -1,6 +1,15 @@
 """KittenTTS: names and layout of the model; an older export writes ``alpha1.0`` for ``alpha1_0``."""
 
-from tests.specimens.recipe import Recipe
+from pathlib import Path
+
+from tests.specimens.arrays import write_npz
+from tests.specimens.recipe import Config, Recipe
+
+
+def _side_files(directory: Path, config: Config) -> None:
+    style = 2 * config["style_dim"]
+    write_npz(directory / config["voices_path"], {name: (1, style) for name in config["voice_aliases"].values()})
+
 
 RECIPE = Recipe(
     name="kitten-tts-nano-0.8-fp16",
@@ -13,4 +22,5 @@ RECIPE = Recipe(
         "plbert": {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 64, "intermediate_size": 128},
     },
     dtype="F16",
+    side_files=_side_files,
 )
