@@ -1,0 +1,356 @@
+"""Packing in the checkpoint against the quantization block of config.json and against the model.
+
+mlx-audio quantises the model before loading, by what the block says and for the layers that
+have ``.scales`` in the checkpoint, unless the model's own predicate or the group size keeps a
+layer plain (``mlx_audio/utils.py::apply_quantization``). Where block, predicate and tensors
+disagree, packed weights meet parameters of another width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlx_diagnose.collectors.packing import PackedLayer, Packing, joined, logical_width, packed_layers
+from mlx_diagnose.collectors.quantization_block import KEYS, SETTINGS, Block, Entry, read_block
+from mlx_diagnose.collectors.tensor_renames import align
+from mlx_diagnose.collectors.tensors import TensorTable
+from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+_HERE = Provenance("quantization")
+
+#: Facts of one kind.
+MAX_FACTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A packed layer as read: what the block says of it, and how it is packed as far as that can be told.
+
+    ``name`` is the module's path after sanitize. ``width``: elements a row in the model.
+    ``certain``: nothing but ``actual`` explains the shapes.
+    """
+
+    layer: PackedLayer
+    name: str
+    declared: Entry | None
+    actual: Packing | None
+    width: int | None
+    certain: bool
+
+
+def collect(
+    memory: WorkingMemory,
+    *,
+    stored: TensorTable,
+    config: Mapping[str, object] | None,
+    sanitized: TensorTable | None = None,
+    model: TensorTable | None = None,
+) -> list[Reading]:
+    """Assert ``packed_layer`` and ``quantization_disagreement`` facts.
+
+    ``stored``: tensors as the headers say; ``sanitized``: as given to ``load_weights``;
+    ``model``: the model's parameters at that moment (None where the load did not come so far);
+    ``config``: config.json as data, None where it could not be read.
+    """
+    block = read_block(config) if config is not None else None
+    names = _module_names(stored, sanitized)
+    trusted = model is not None and _widths_agree(stored if sanitized is None else sanitized, model)
+    readings = [
+        _read(layer, names.get(layer.path, layer.path), block, model, trusted) for layer in packed_layers(stored)
+    ]
+    _assert_packing(memory, readings)
+    if config is None or not stored:
+        return readings
+    if block is not None:
+        _against_block(memory, block, readings, stored, names)
+        if model is not None:
+            _kept_plain(
+                memory, block, readings, stored if sanitized is None else sanitized, model, sanitized is not None
+            )
+    elif readings and all(config.get(key) is None for key in KEYS):
+        _undeclared(memory, readings)
+    return readings
+
+
+def _module_names(stored: TensorTable, sanitized: TensorTable | None) -> dict[str, str]:
+    """What the packed modules are called after sanitize."""
+    if sanitized is None:
+        return {}
+    # Only packed weights are compared, so that this stays small.
+    before = {name: info for name, info in stored.items() if info.dtype == "uint32"}
+    after = {name: info for name, info in sanitized.items() if info.dtype == "uint32"}
+    ending = ".weight"
+    return {
+        old.removesuffix(ending): new.removesuffix(ending)
+        for old, new in align(before, after).items()
+        if old.endswith(ending) and new.endswith(ending)
+    }
+
+
+def _widths_agree(received: TensorTable, model: TensorTable) -> bool:
+    """No plain vector (norm, bias) has another length than the model's: its widths are the checkpoint's."""
+    vectors = [
+        (info, model[name])
+        for name, info in received.items()
+        if len(info.shape) == 1 and name in model and not name.endswith((".scales", ".biases"))
+    ]
+    return bool(vectors) and all(info.shape == other.shape for info, other in vectors)
+
+
+def _read(layer: PackedLayer, name: str, block: Block | None, model: TensorTable | None, trusted: bool) -> Reading:
+    declared = block.of(name, layer.path) if block is not None else None
+    packing = declared.packing if declared is not None else None
+    width = logical_width(name, model, packing) if model is not None else None
+    fitting = [reading for reading in layer.candidates if layer.scales_width * reading.group_size == width]
+    if len(layer.candidates) == 1:
+        return Reading(layer, name, declared, layer.candidates[0], width, True)
+    if len(fitting) == 1:
+        # If the block fits the shapes as well, the width that the model takes may be what is wrong.
+        return Reading(layer, name, declared, fitting[0], width, trusted or packing not in layer.candidates)
+    return Reading(layer, name, declared, None, width, False)
+
+
+# -- facts ----------------------------------------------------------------------------------
+
+
+def _assert_packing(memory: WorkingMemory, readings: Sequence[Reading]) -> None:
+    groups: dict[tuple[object, ...], list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault((reading.actual, reading.layer.candidates), []).append(reading)
+    for members in sorted(groups.values(), key=len, reverse=True)[:MAX_FACTS]:
+        first = members[0]
+        layer, actual = first.layer, first.actual
+        modes = {packing.mode for packing in layer.candidates}
+        memory.add(
+            "packed_layer",
+            Provenance("quantization", path=clean(layer.path)),
+            bits=actual.bits if actual is not None else None,
+            group_size=actual.group_size if actual is not None else None,
+            mode=modes.pop() if len(modes) == 1 else "unknown",
+            layers=len(members),
+            example=clean(layer.path),
+            packed_width=layer.packed_width,
+            scales_width=layer.scales_width,
+            candidates=",".join(f"{packing.bits}/{packing.group_size}" for packing in layer.candidates),
+            logical_width=first.width,
+        )
+
+
+def _disagree(
+    memory: WorkingMemory,
+    aspect: str,
+    *,
+    declared: str | None,
+    actual: str | None,
+    key: str | None,
+    layer: str | None,
+    layers: int,
+    certain: bool,
+) -> None:
+    if len(memory.of("quantization_disagreement")) < MAX_FACTS:
+        memory.add(
+            "quantization_disagreement",
+            Provenance("quantization", path=key),
+            aspect=aspect,
+            declared=declared,
+            actual=actual,
+            key=clean(key) if key is not None else None,
+            layer=clean(layer) if layer is not None else None,
+            layers=layers,
+            certain=certain,
+        )
+
+
+def _undeclared(memory: WorkingMemory, readings: Sequence[Reading]) -> None:
+    for members in _grouped(readings):
+        _disagree(
+            memory,
+            "undeclared",
+            declared=None,
+            actual=_actual(members[0]),
+            key="quantization",
+            layer=members[0].name,
+            layers=len(members),
+            certain=members[0].actual is not None and members[0].certain,
+        )
+
+
+def _against_block(
+    memory: WorkingMemory, block: Block, readings: Sequence[Reading], stored: TensorTable, names: Mapping[str, str]
+) -> None:
+    if block.lacks_bits:
+        found = {_bits(reading, block.top.packing) for reading in readings}
+        bits = found.pop() if len(found) == 1 else None
+        _disagree(
+            memory,
+            "missing-bits",
+            declared=None,
+            actual=str(bits) if bits is not None else None,
+            key=f"{block.key}.bits",
+            layer=readings[0].name if readings else None,
+            layers=len(readings),
+            certain=True,
+        )
+    if not readings and not any(name.endswith(".scales") for name in stored):
+        _disagree(
+            memory,
+            "declared-but-plain",
+            declared=str(block.top),
+            actual="plain",
+            key=block.key,
+            layer=None,
+            layers=0,
+            certain=True,
+        )
+    else:
+        _plain_overrides(memory, block, readings, stored)
+    disagreeing = [reading for reading in readings if not _agrees(reading)]
+    top = [reading for reading in disagreeing if reading.declared is block.top]
+    # Where some layers are as the block says, the others lack an entry of their own.
+    mixed = len(top) < sum(1 for reading in readings if reading.declared is block.top)
+    for members in _grouped(disagreeing):
+        of_top = [reading for reading in members if reading.declared is block.top]
+        if of_top and not mixed:
+            _settings_disagree(memory, block.top, of_top, skip_bits=block.lacks_bits)
+        single = [reading for reading in members if mixed or reading.declared is not block.top]
+        if single and not (block.lacks_bits and mixed):
+            _layer_disagrees(memory, block, single)
+
+
+def _bits(reading: Reading, declared: Packing | None) -> int | None:
+    """The bits of a layer, going by the group size that the block gives where the shapes leave a choice."""
+    if reading.actual is not None:
+        return reading.actual.bits
+    fitting = {packing.bits for packing in reading.layer.candidates if _same_groups(packing, declared)}
+    return fitting.pop() if len(fitting) == 1 else None
+
+
+def _same_groups(packing: Packing, declared: Packing | None) -> bool:
+    return declared is not None and (packing.mode, packing.group_size) == (declared.mode, declared.group_size)
+
+
+def _agrees(reading: Reading) -> bool:
+    """The block says what the shapes show, or they allow what it says and nothing shows otherwise."""
+    packing = reading.declared.packing if reading.declared is not None else None
+    if packing is None:
+        return False
+    if reading.actual is not None:
+        return packing == reading.actual
+    return packing in reading.layer.candidates or not reading.layer.candidates
+
+
+def _grouped(readings: Iterable[Reading]) -> list[list[Reading]]:
+    """Readings of one declaration and one packing together, the most layers first."""
+    groups: dict[tuple[object, ...], list[Reading]] = {}
+    for reading in readings:
+        declared = str(reading.declared) if reading.declared is not None else None
+        groups.setdefault((declared, reading.actual, reading.layer.candidates, reading.certain), []).append(reading)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def _settings_disagree(memory: WorkingMemory, top: Entry, members: Sequence[Reading], *, skip_bits: bool) -> None:
+    """One fact for each setting of the block that has to change."""
+    first = members[0]
+    possible = _possible(first, top.packing)
+    if skip_bits and any(_same_groups(packing, top.packing) for packing in possible):
+        return
+    for packing in possible:
+        for name in SETTINGS:
+            wanted = str(getattr(packing, name))
+            if top.effective[name] == wanted or (skip_bits and name == "bits"):
+                continue
+            _disagree(
+                memory,
+                name,
+                declared=top.settings.get(name),
+                actual=wanted,
+                key=f"{top.path}.{name}",
+                layer=first.name,
+                layers=len(members),
+                certain=first.certain and first.actual is not None,
+            )
+
+
+def _possible(reading: Reading, declared: Packing | None) -> Sequence[Packing]:
+    """What the layer may be packed as; of several, those that a single changed setting reaches."""
+    if reading.actual is not None:
+        return (reading.actual,)
+    near = [
+        packing
+        for packing in reading.layer.candidates
+        if declared is not None and sum(getattr(packing, name) != getattr(declared, name) for name in SETTINGS) == 1
+    ]
+    return near or reading.layer.candidates
+
+
+def _layer_disagrees(memory: WorkingMemory, block: Block, members: Sequence[Reading]) -> None:
+    first = members[0]
+    _disagree(
+        memory,
+        "layer",
+        declared=str(first.declared),
+        actual=_actual(first),
+        key=f"{block.key}.{first.name}",
+        layer=first.name,
+        layers=len(members),
+        certain=first.certain and first.actual is not None,
+    )
+
+
+def _plain_overrides(memory: WorkingMemory, block: Block, readings: Sequence[Reading], stored: TensorTable) -> None:
+    """Layers that the block names as quantised and the checkpoint holds plain."""
+    packed = {path for reading in readings for path in (reading.name, reading.layer.path)}
+    plain = [
+        path
+        for path, entry in block.layers.items()
+        if not entry.plain and path not in packed and joined(path, "weight") in stored
+    ]
+    if plain:
+        _disagree(
+            memory,
+            "layer",
+            declared=str(block.layers[plain[0]]),
+            actual="plain",
+            key=block.layers[plain[0]].path,
+            layer=plain[0],
+            layers=len(plain),
+            certain=True,
+        )
+
+
+def _kept_plain(
+    memory: WorkingMemory,
+    block: Block,
+    readings: Sequence[Reading],
+    received: TensorTable,
+    model: TensorTable,
+    certain: bool,
+) -> None:
+    """Layers for which the model gets scales and has none, though the block is right about them."""
+    kept = []
+    for reading in readings:
+        weight = model.get(joined(reading.name, "weight"))
+        excluded = weight is not None and weight.dtype != "uint32" and joined(reading.name, "scales") not in model
+        if excluded and _agrees(reading) and joined(reading.name, "scales") in received:
+            kept.append(reading)
+    if kept:
+        _disagree(
+            memory,
+            "predicate-excludes",
+            declared=str(kept[0].declared),
+            actual=_actual(kept[0]),
+            key=kept[0].declared.path if kept[0].declared is not None else block.key,
+            layer=kept[0].name,
+            layers=len(kept),
+            certain=certain,
+        )
+
+
+def _actual(reading: Reading) -> str | None:
+    """The packing as text, or all that the shapes allow."""
+    if reading.actual is not None:
+        return str(reading.actual)
+    return " or ".join(map(str, reading.layer.candidates)) or None
