@@ -16,16 +16,16 @@ from mlx_diagnose.engine.inference.network import Message, Production
 MAX_MATCHES = 20_000
 
 
-def overflowing(productions: Sequence[Production], messages: Sequence[Message]) -> set[int]:
-    """Indices of the productions that would have more than :data:`MAX_MATCHES` (partial) matches."""
+def overflowing(productions: Sequence[Production], messages: Sequence[Message], limit: int = MAX_MATCHES) -> set[int]:
+    """Indices of the productions that would have more than ``limit`` partial or full matches."""
     counts = Counter(message.alpha for message in messages)
-    suspects = [index for index, production in enumerate(productions) if _bound(production, counts) > MAX_MATCHES]
+    suspects = [index for index, production in enumerate(productions) if _bound(production, counts) > limit]
     if not suspects:
         return set()
     tokens: dict[int, list[tuple[int, ...]]] = {}
     for message in messages:
         tokens.setdefault(message.alpha, []).append(message.tokens)
-    return {index for index in suspects if _overflows(productions[index], tokens)}
+    return {index for index in suspects if _overflows(productions[index], tokens, limit)}
 
 
 def _bound(production: Production, counts: Counter[int]) -> int:
@@ -36,11 +36,11 @@ def _bound(production: Production, counts: Counter[int]) -> int:
     return highest
 
 
-def _overflows(production: Production, tokens: dict[int, list[tuple[int, ...]]]) -> bool:
+def _overflows(production: Production, tokens: dict[int, list[tuple[int, ...]]], limit: int) -> bool:
     partial: Counter[tuple[tuple[int, int], ...]] = Counter({(): 1})
     bound: set[int] = set()
     for place, condition in enumerate(production.positive):
-        needed = {variable for later in (*production.positive[place + 1 :],) for variable in later.variables}
+        needed = {variable for later in production.positive[place + 1 :] for variable in later.variables}
         shared = [variable for variable in condition.variables if variable in bound]
         bound.update(condition.variables)
         index: dict[tuple[int, ...], Counter[tuple[tuple[int, int], ...]]] = {}
@@ -56,7 +56,7 @@ def _overflows(production: Production, tokens: dict[int, list[tuple[int, ...]]])
             values = dict(state)
             key = tuple(values[variable] for variable in shared)
             total += count * sizes.get(key, 0)
-            if total > MAX_MATCHES:
+            if total > limit:
                 return True
             if key in index:
                 joined.append((values, count, key))

@@ -16,6 +16,8 @@ from mlx_diagnose.engine.rulebase.rule import Conjunction, Pattern, Rule
 _CHANGE, _REMOVE, _ADD = 2, 2, 3
 #: Facts considered for one pattern, and partial assignments looked at in all.
 _CANDIDATES, _STEPS = 60, 20_000
+#: Added to the price of an assignment that contradicts itself; named only if there is no other.
+_IMPOSSIBLE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +125,15 @@ class _Nearest:
         if len(chosen) == len(self._conjunction.positive):
             negated = tuple(self._negated(pattern, bindings) for pattern in self._conjunction.negative)
             total = cost + _REMOVE * sum(len(state.changes) for state in negated)
+            used = {state.fact.id for state in chosen if state.fact is not None}
+            if any(change.fact is not None and change.fact.id in used for state in negated for change in state.changes):
+                total += _IMPOSSIBLE  # it must be there and must not
             if self._best is None or total < self._best[0]:
                 self._best = (total, (*chosen, *negated))
             return
         pattern = self._conjunction.positive[len(chosen)]
-        options = sorted(
-            (self._option(pattern, fact, bindings) for fact in self._nearby(pattern, bindings)),
-            key=lambda option: option[0],
-        )
+        options = [self._option(pattern, fact, bindings) for fact in self._nearby(pattern, bindings)]
+        options = [option for option in options if not _contradicts(option[1], chosen)]
         options.append(self._missing(pattern, bindings))
         for price, state, extended in sorted(options, key=lambda option: option[0]):
             self._search((*chosen, state), extended, cost + price)
@@ -192,6 +195,17 @@ class _Nearest:
             return ConditionState(pattern, True, "absent", None, ())
         changes = tuple(Change("remove", pattern.kind, fact, wanted=_facts_text(pattern, fact)) for fact in blockers)
         return ConditionState(pattern, True, "blocked", blockers[0], changes)
+
+
+def _contradicts(state: ConditionState, chosen: Sequence[ConditionState]) -> bool:
+    """Whether the fact serves an earlier pattern too and would have to change for one of the two."""
+    return any(
+        other.fact is not None
+        and state.fact is not None
+        and other.fact.id == state.fact.id
+        and (other.changes or state.changes)
+        for other in chosen
+    )
 
 
 def _facts_text(pattern: Pattern, fact: Fact) -> str:
