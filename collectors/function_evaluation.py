@@ -199,7 +199,8 @@ class Body:
         owner = self.value(node.value)
         if isinstance(owner, Instance):
             value = owner.attribute(node.attr)
-            if owner.cls.accepts_any and owner.section is not None and isinstance(value, Section):
+            from_rest = owner.cls.accepts_any and node.attr not in owner.fields
+            if from_rest and owner.section is not None and isinstance(value, Section):
                 self.flow.read(owner.section, node.attr, node, self.function, required=True)
             return value
         if isinstance(owner, Section) and node.attr not in _NOT_KEYS:

@@ -35,7 +35,8 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
 
         {"version": 1, "module": "mlx_audio.tts.models.dia",
          "classes": [{"class_name", "module", "sections": [path, ...], "unknown_keys", "conditional", "explicit",
-                      "given": [name], "file", "line", "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
+                      "given": [name], "file", "line",
+                      "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
          "reads": [{"paths", "required", "reader", "file", "line"}], "loose_reads": [name],
          "reasons": [why something is missing]}
 

@@ -180,7 +180,8 @@ def test_a_class_with_keyword_rest_accepts_and_its_attributes_are_needed(tmp_pat
     class Model:
         def __init__(self, config: dict):
             args = Args(**config)
-            self.size = args.hidden_size
+            args.width = config.get("wide")
+            self.size = args.hidden_size + args.width
             if args.hidden_size > 3:
                 self.extra = args.extra
             self.voice = config.get("voice", "af")
