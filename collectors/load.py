@@ -56,6 +56,10 @@ class LoadRun:
                 setattr(self, kind, message)
         return self
 
+    def successor(self) -> LoadRun:
+        """An empty run of the same session: what was said of the patient once still holds."""
+        return LoadRun(hello=self.hello, mlx_audio=self.mlx_audio, backend=self.backend, loader=self.loader)
+
     @property
     def loads(self) -> bool:
         """The loader returned a model."""

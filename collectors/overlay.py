@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,9 +36,25 @@ class Overlays:
 
     def with_config(self, config: Mapping[str, Any]) -> Path:
         """A copy whose config.json holds ``config``."""
-        return self._make({"config.json": json.dumps(config).encode()})
+        copy = self._make({"config.json"})
+        (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return copy
 
-    def _make(self, changed: Mapping[str, bytes]) -> Path:
+    def with_holes(self, files: Mapping[str, int]) -> Path:
+        """A copy in which each of ``files`` is as long as said: its beginning as it is, the rest a hole.
+
+        Costs the disk what the original file holds of its header, however long the result.
+        """
+        copy = self._make(files.keys())
+        for name, size in files.items():
+            with (self._original / name).open("rb") as source, (copy / name).open("wb") as target:
+                header = 8 + int.from_bytes(source.read(8), "little")
+                source.seek(0)
+                target.write(source.read(header))
+                target.truncate(size)
+        return copy
+
+    def _make(self, changed: Collection[str]) -> Path:
         assert self._folder is not None
         self._count += 1
         copy = Path(self._folder.name, str(self._count), self._name)
@@ -48,6 +64,4 @@ class Overlays:
                 if entry.name not in changed:
                     # To the entry itself, not where it leads: snapshots are links into blobs.
                     os.symlink(os.path.abspath(entry.path), copy / entry.name)
-        for name, content in changed.items():
-            (copy / name).write_bytes(content)
         return copy

@@ -47,15 +47,20 @@ def outcome_of(run: LoadRun, directory: Path | None) -> Outcome:
 
 
 class Trials:
-    """Runs trials within a budget of seconds; the same config is tried once.
+    """Runs trials until a deadline (of :func:`time.monotonic`); the same config is tried once.
 
-    ``spent`` and ``count`` say what it cost. After the process has ended nothing is tried any more.
+    ``first`` is the run that the session began with; ``ghost``: of the weights only shapes are
+    known. ``count`` says how many were made. After the process has ended nothing is tried any more.
     """
 
-    def __init__(self, process: PatientProcess, overlays: Overlays, seconds: float) -> None:
+    def __init__(
+        self, process: PatientProcess, overlays: Overlays, until: float, first: LoadRun, *, ghost: bool = False
+    ) -> None:
         self._process = process
         self._overlays = overlays
-        self._until = time.monotonic() + seconds
+        self._until = until
+        self._first = first
+        self._ghost = ghost
         self._known: dict[str, Outcome] = {}
         self.count = 0
 
@@ -74,7 +79,7 @@ class Trials:
             return None
         self.count += 1
         directory = self._overlays.with_config(config)
-        run = LoadRun().take(self._process.request(load=str(directory)))
+        run = self._first.successor().take(self._process.request(load=str(directory), ghost=self._ghost))
         if run.outcome is None:
             return None
         self._known[key] = outcome_of(run, directory)

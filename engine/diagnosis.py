@@ -5,6 +5,7 @@ Claims are resolved here, after inference, as edges of a graph from cause to sym
 
 - a cause explains only what shows at its own stage or later; resolving a model type and
   importing its module are one step of mlx-audio's loader, hence one stage here;
+- two findings of one class that each name a key are two causes;
 - findings of one rule are peers, and never explain each other;
 - what is seen only after a cause was mended is not its symptom, nor the cause of what was seen before;
 - a cycle is broken where it is weakest: its earliest, then most confident finding is the cause.
@@ -162,11 +163,17 @@ def _explains(cause: Finding, symptom: Finding) -> bool:
     return (
         cause is not symptom
         and cause.rule != symptom.rule
+        and not (cause.failure_class == symptom.failure_class and _keys(symptom))
         and _cause_rank(cause.stage) <= _stage_rank(symptom.stage)
         and not {fix.id for fix in cause.fixes} & set(symptom.observed_after)
         and set(cause.observed_after) <= set(symptom.observed_after)
         and any(_covered(claim, symptom) for claim in cause.claims)
     )
+
+
+def _keys(finding: Finding) -> set[str]:
+    """The config keys that a finding names."""
+    return {subject.name for subject in finding.subjects if subject.kind == "config_key"}
 
 
 def _covered(claim: Explains, symptom: Finding) -> bool:

@@ -6,6 +6,7 @@ fixes it was observed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlx_diagnose.adapters.config_patch import PatchError, apply_patch
-from mlx_diagnose.collectors import counterfactual
+from mlx_diagnose.collectors import counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.counterfactual import Repair
@@ -68,53 +69,107 @@ def follow(
     context: Context, rules: RuleBase, examination: Examination, run: LoadRun, process: PatientProcess | None
 ) -> list[Episode]:
     """The episodes of a diagnosis, beginning with the load as it is."""
-    trials: Trials | None = None
-    episodes: list[Episode] = []
-    after: tuple[str, ...] = ()
-    shimmed_at: int | None = None
-    ending = process.ending if process is not None else None
-    while True:
-        directory = examination.directory
-        base = outcome_of(run, directory)
-        _gather(context, examination, run, ending or Ending("completed"), static=process is None)
+    return _Course(context, rules, process).follow(examination, run)
+
+
+class _Course:
+    """The episodes so far, and what the load was mended with."""
+
+    def __init__(self, context: Context, rules: RuleBase, process: PatientProcess | None) -> None:
+        self._context = context
+        self._rules = rules
+        self._process = process
+        self._episodes: list[Episode] = []
+        self._after: tuple[str, ...] = ()
+        self._until = time.monotonic() + min(TRIAL_SECONDS, context.options.timeout / 3)
+        self._trials: Trials | None = None
+        self._ghost = False
+        self._shimmed_at: int | None = None
+
+    def follow(self, examination: Examination, run: LoadRun) -> list[Episode]:
+        """Examine ``run``, and what is behind its failure, as far as that can be mended."""
+        following: tuple[Examination, LoadRun] | None = (examination, run)
+        while following is not None:
+            examination, run = following
+            base = outcome_of(run, examination.directory)
+            repair = self._conclude(examination, run, base)
+            following = None
+            if self._live and not run.loads and len(self._episodes) < MAX_EPISODES:
+                following = self._mended(examination, run, base, repair)
+        return _settled(self._episodes, self._shimmed_at)
+
+    @property
+    def _live(self) -> bool:
+        return self._process is not None and self._process.ending is None
+
+    def _conclude(self, examination: Examination, run: LoadRun, base: Outcome) -> Repair | None:
+        """Facts, trials, rules and tried fixes of one load: the next episode. Returns the best change found."""
+        context = self._context
+        ending = self._process.ending if self._process is not None else None
+        _gather(context, examination, run, ending or Ending("completed"), static=self._process is None)
         repair = None
-        live = process is not None and process.ending is None
-        if live and directory is not None and examination.config is not None and not run.loads:
-            assert process is not None
-            if trials is None:
-                overlays = context.stack.enter_context(Overlays(directory, context.located.name))
-                trials = Trials(process, overlays, min(TRIAL_SECONDS, context.options.timeout / 3))
+        if self._live and examination.directory is not None and examination.config is not None and not run.loads:
+            assert self._process is not None
+            if self._trials is None:
+                overlays = context.stack.enter_context(Overlays(examination.directory, context.located.name))
+                self._trials = Trials(self._process, overlays, self._until, run, ghost=self._ghost)
             context.progress("trying changes of the config")
             with context.ledger.timed("counterfactual"):
-                repair = counterfactual.search(examination.config, examination.memory, base, trials)
-        findings, facts = _infer(context, rules, examination)
-        if trials is not None and examination.config is not None:
-            findings = verification.verify(findings, examination.config, base, trials, repair)
-        findings = _numbered(findings, episodes, after)
-        stages = skipped_stages() if process is None else _stages(context, run)
-        episodes.append(Episode(examination, run, stages, findings, facts))
-        if not live or run.loads or len(episodes) == MAX_EPISODES:
-            break
-        made = _fixes_of(findings, examination, repair) if repair is not None else []
-        if shimmed_at is None and _wants_metal(run):
-            assert process is not None
-            shimmed_at = len(episodes) - 1
-            load = context.located.load if directory == context.located.directory else str(directory)
-            run = LoadRun().take(process.request(load=load, shim="metal-kernels"))
-            examination = _next(context, examination, directory, len(episodes))
-        elif repair is not None and made and not repair.outcome.loads:
+                repair = counterfactual.search(examination.config, examination.memory, base, self._trials)
+        findings, facts = _infer(context, self._rules, examination)
+        if self._trials is not None and examination.config is not None:
+            findings = verification.verify(findings, examination.config, base, self._trials, repair)
+        findings = _numbered(findings, self._episodes, self._after)
+        stages = skipped_stages() if self._process is None else _stages(context, run)
+        self._episodes.append(Episode(examination, run, stages, findings, facts))
+        return repair
+
+    def _mended(
+        self, examination: Examination, run: LoadRun, base: Outcome, repair: Repair | None
+    ) -> tuple[Examination, LoadRun] | None:
+        """The load with what failed mended, or None where nothing is left to mend."""
+        if self._shimmed_at is None and _wants_metal(run):
+            self._shimmed_at = len(self._episodes) - 1
+            return self._again(examination, run, examination.directory, shim="metal-kernels")
+        if not self._ghost and run.failed_stage == "weights" and examination.checkpoint is not None:
+            overlays = self._context.stack.enter_context(
+                Overlays(examination.checkpoint.directory, self._context.located.name)
+            )
+            completed = ghosts.completed(examination.checkpoint, overlays)
+            if completed is not None:
+                # From here on only shapes are known; a value that is read is told, not made up.
+                self._ghost, self._trials = True, None
+                self._after = (*self._after, *_fixes_about(self._episodes[-1].findings, "weights/corrupt"))
+                return self._again(examination, run, completed)
+        if repair is None:
+            return None
+        if repair.outcome.loads:
+            if not self._ghost:
+                _confirm(self._context, self._episodes, repair, self._shimmed_at is not None)
+            return None
+        made = _fixes_of(self._episodes[-1].findings, examination, repair)
+        if not made:
             # Only what a rule recommends is followed: behind a guess lies nothing of the user's.
-            run = repair.outcome.run
-            if repair.outcome.stage != base.stage:
-                # Faults of one stage were there to be seen together.
-                after = (*after, *made)
-            examination = _next(context, examination, repair.outcome.directory, len(episodes))
-        else:
-            if repair is not None and repair.outcome.loads:
-                _confirm(context, episodes, repair, shimmed_at is not None)
-            break
-        ending = process.ending if process is not None else None
-    return _settled(episodes, shimmed_at)
+            return None
+        if repair.outcome.stage != base.stage:
+            # Faults of one stage were there to be seen together.
+            self._after = (*self._after, *made)
+        return self._next(examination, repair.outcome.directory), repair.outcome.run
+
+    def _again(
+        self, examination: Examination, run: LoadRun, directory: Path | None, shim: str | None = None
+    ) -> tuple[Examination, LoadRun]:
+        assert self._process is not None
+        located = self._context.located
+        load = located.load if directory == located.directory else str(directory)
+        request = self._process.request(load=load, shim=shim, ghost=self._ghost)
+        return self._next(examination, directory), run.successor().take(request)
+
+    def _next(self, last: Examination, directory: Path | None) -> Examination:
+        memory = WorkingMemory(f"e{len(self._episodes)}.")
+        examination = Examination(last.located, directory, memory, self._context.ledger)
+        examination.look_at_files()
+        return examination
 
 
 def skipped_stages() -> list[StageResult]:
@@ -202,10 +257,8 @@ def _wants_metal(run: LoadRun) -> bool:
     return any(link["message"].startswith("[metal_kernel]") for link in run.chain)
 
 
-def _next(context: Context, last: Examination, directory: Path | None, number: int) -> Examination:
-    examination = Examination(last.located, directory, WorkingMemory(f"e{number}."), context.ledger)
-    examination.look_at_files()
-    return examination
+def _fixes_about(findings: Sequence[Finding], failure_class: str) -> list[str]:
+    return [fix.id for finding in findings if finding.failure_class == failure_class for fix in finding.fixes[:1]]
 
 
 def _fixes_of(findings: Sequence[Finding], examination: Examination, repair: Repair) -> list[str]:

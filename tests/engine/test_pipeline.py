@@ -122,7 +122,9 @@ def test_a_config_of_a_hundred_thousand_levels(tmp_path: Path) -> None:
     model = tmp_path / "deep"
     model.mkdir()
     (model / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
-    assert only_root(examine(model)).failure_class == "config/unreadable"
+    report = examine(model)
+    assert report.verdict == "fails"
+    assert report.findings[0].failure_class == "config/unreadable"
 
 
 def test_a_header_that_claims_the_whole_address_space(specimen: Callable[..., Path]) -> None:
@@ -181,3 +183,17 @@ def test_a_file_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError):
         examine(tmp_path / "file")
+
+
+def test_what_is_behind_a_truncated_file_is_seen_by_its_header(specimen: Callable[..., Path]) -> None:
+    path = specimen("soprano", lambda config: config.__setitem__("hidden_size", config["hidden_size"] * 2))
+    (file,) = path.glob("*.safetensors")
+    with file.open("r+b") as stream:
+        stream.truncate(file.stat().st_size - 1000)
+    report = examine(path)
+    roots = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    first, second = sorted(roots, key=lambda root: root.observed_after)
+    assert (first.failure_class, first.observed_after) == ("weights/corrupt", ())
+    assert (second.failure_class, names(second)) == ("config/value-mismatch", {"hidden_size"})
+    assert second.observed_after == tuple(fix.id for fix in first.fixes[:1])
+    assert [fix.applicability for fix in second.fixes if fix.config_patch] == ["verified"]
