@@ -61,7 +61,7 @@ def collect(
             _assert_package(memory, _MLX_AUDIO, imported, None)
     for name in _ALWAYS:
         if name not in versions:
-            memory.add("package", Provenance(_NAME), name=name, installed=False, version=None)
+            _assert_absent(memory, name)
     return versions
 
 
@@ -148,34 +148,41 @@ class _Need:
 def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed: Installed) -> dict[str, str]:
     """Assert the distributions that mlx-audio and MLX draw in, with what they require of each other."""
     environment = marker_environment(hello)
-    roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS)]
+    mlx_audio = installed.get(_MLX_AUDIO)
+    extras = _extras(mlx_audio) if mlx_audio is not None else {}
+    roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS), *extras]
     queue = deque(dict.fromkeys(roots))
     versions: dict[str, str] = {}
     seen: set[str] = set(queue)
     while queue and len(seen) < _MAX_DISTRIBUTIONS:
-        distribution = installed.get(queue.popleft())
+        name = queue.popleft()
+        distribution = installed.get(name)
         if distribution is None:
+            if name in extras:
+                _assert_absent(memory, name, extras[name])
             continue
-        versions[distribution.name] = distribution.version or "unknown"
-        _assert_package(memory, distribution.name, distribution.version, distribution.metadata)
+        versions[name] = distribution.version or "unknown"
+        _assert_package(memory, name, distribution.version, distribution.metadata, extras.get(name))
         for need in _needs(distribution, environment):
             met = _assert_requirement(memory, need, installed)
-            if not met and installed.get(need.package) is None:
-                memory.add("package", Provenance(_NAME), name=need.package, installed=False, version=None)
+            if not met and installed.get(need.package) is None and need.package not in extras:
+                _assert_absent(memory, need.package)
             if need.package not in seen:
                 seen.add(need.package)
                 queue.append(need.package)
-        if distribution.name == _MLX_AUDIO:
-            for name in _extras(distribution):
-                if name not in seen and installed.get(name) is not None:
-                    seen.add(name)
-                    queue.append(name)
     return versions
 
 
-def _assert_package(memory: WorkingMemory, name: str, version: str | None, metadata: Path | None) -> None:
+def _assert_package(
+    memory: WorkingMemory, name: str, version: str | None, metadata: Path | None, extra: str | None = None
+) -> None:
     at = Provenance(_NAME, file=str(metadata) if metadata else None)
-    memory.add("package", at, name=name, installed=True, version=clean(version, 100) if version else None)
+    version = clean(version, 100) if version else None
+    memory.add("package", at, name=name, installed=True, version=version, extra=extra)
+
+
+def _assert_absent(memory: WorkingMemory, name: str, extra: str | None = None) -> None:
+    memory.add("package", Provenance(_NAME), name=name, installed=False, version=None, extra=extra)
 
 
 def _needs(owner: Distribution, environment: Mapping[str, str]) -> list[_Need]:
@@ -207,19 +214,22 @@ def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
         return False
 
 
-def _extras(distribution: Distribution) -> list[str]:
-    """Names of what the extras of ``distribution`` require, those for its developers left out."""
+def _extras(distribution: Distribution) -> dict[str, str]:
+    """What the extras of ``distribution`` require, those for its developers left out: package to extra.
+
+    Of several extras with the same package the first counts: mlx-audio lists ``all`` last.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
-    names = []
+    found: dict[str, str] = {}
     for text in distribution.requires:
         extra = _EXTRA.search(text.partition(";")[2])
         if extra and extra[1] not in _FOR_DEVELOPERS:
             try:
-                names.append(canonical(Requirement(text).name))
+                found.setdefault(canonical(Requirement(text).name), extra[1])
             except InvalidRequirement:
                 continue
-    return list(dict.fromkeys(names))
+    return found
 
 
 def _assert_requirement(memory: WorkingMemory, need: _Need, installed: Installed) -> bool:

@@ -96,10 +96,11 @@ def _names_type(scene: Scene, tail: str) -> bool:
 
 def _declared(scene: Scene, package: str, module: str) -> tuple[bool | None, str | None]:
     """Whether mlx-audio declares ``package`` (None: its metadata was not seen), and the extra that would bring it."""
-    extra = scene.extras.get(package) or knowledge_base.distribution_of(module).extra
     if not scene.memory.of("requirement", owner="mlx-audio"):
-        return None, extra
-    return bool(scene.memory.of("requirement", owner="mlx-audio", package=package)), extra
+        return None, knowledge_base.distribution_of(module).extra
+    told = next((fact["extra"] for fact in scene.memory.of("package", name=package) if fact["extra"]), None)
+    declared = bool(scene.memory.of("requirement", owner="mlx-audio", package=package))
+    return declared, str(told) if told is not None else None
 
 
 def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:

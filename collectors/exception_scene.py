@@ -26,7 +26,6 @@ class Scene:
     model_directory: Path | None
     config: Mapping[str, Any] | None
     packages: Mapping[str, str]
-    extras: Mapping[str, str]
     raised: ExceptionDoc | None
     chain: Sequence[ExceptionDoc]
     sources: SourceReader = field(default_factory=SourceReader)

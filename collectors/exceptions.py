@@ -31,14 +31,12 @@ _FROM_MLX = r"^\[[a-z_]+(?:::[a-z_]+)*\] "
 class ExceptionContext:
     """What is known about the run besides its exceptions; everything may be absent.
 
-    ``packages`` maps canonical distribution names to installed versions; ``extras`` a
-    distribution to the extra of mlx-audio that requires it.
+    ``packages`` maps canonical distribution names to installed versions.
     """
 
     model_directory: Path | None = None
     config: Mapping[str, Any] | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
-    extras: Mapping[str, str] = field(default_factory=dict)
 
 
 _READERS: tuple[Callable[[Scene, ExceptionDoc, Provenance], None], ...] = (
@@ -58,7 +56,7 @@ def collect(memory: WorkingMemory, exceptions: Sequence[ExceptionDoc], context: 
     chain = [doc for doc in exceptions if doc.role != "swallowed"]
     root = max(chain, key=lambda doc: doc.order, default=None)
     raised = next((doc for doc in chain if doc.role == "raised"), chain[0] if chain else None)
-    scene = Scene(memory, context.model_directory, context.config, context.packages, context.extras, raised, chain)
+    scene = Scene(memory, context.model_directory, context.config, context.packages, raised, chain)
     for doc in exceptions:
         innermost = doc.innermost
         at = Provenance(

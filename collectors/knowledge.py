@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from mlx_diagnose import knowledge_base
 
 
 @lru_cache(maxsize=16)
@@ -17,7 +19,7 @@ def table(name: str) -> Mapping[str, Any]:
     import yaml
 
     try:
-        text = (files("mlx_diagnose.knowledge_base") / f"{name}.yaml").read_text(encoding="utf-8")
+        text = Path(knowledge_base.__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -139,6 +139,7 @@ _KINDS = (
         name=_s("canonical distribution name"),
         installed=_b("whether it is installed"),
         version=_so("installed version"),
+        extra=_so("the extra of the installed mlx-audio that requires it, where one does"),
     ),
     _kind(
         "requirement",

@@ -17,7 +17,8 @@ from mlx_diagnose.collectors.config_difference import collect
 from mlx_diagnose.collectors.sources import describe_source, imports_of_family, merged
 from mlx_diagnose.engine.memory import WorkingMemory
 
-_CONFIGURATIONS = sorted((Path(__file__).parents[2] / "knowledge_base" / "configurations" / "tts").glob("*.json"))
+_KNOWN = Path(__file__).parents[2] / "knowledge_base" / "configurations" / "tts"
+_CONFIGURATIONS = sorted(file for file in _KNOWN.glob("*.json") if "." not in file.stem)
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def test_requirements_and_their_markers(tmp_path: Path) -> None:
     assert versions == {"mlx-audio": "0.6.2", "mlx": "0.31.0", "numpy": "2.4.6", "misaki": "0.9.4"}
     absent = {f["name"] for f in memory.of("package", installed=False)}
     assert {"soxr", "spacy", "transformers"} <= absent and "pyobjc" not in absent
+    assert {f["name"]: f["extra"] for f in memory.of("package") if f["extra"]} == {"misaki": "tts"}
     on_mac, _ = _collect(tmp_path, hello=_MAC)
     assert on_mac.of("requirement", package="pyobjc", satisfied=False)
 

@@ -270,8 +270,9 @@ def test_what_kind_of_module_is_missing(module: str, kind_of: str, package: str)
 def test_whether_mlx_audio_declares_what_is_missing() -> None:
     memory = WorkingMemory()
     memory.add("requirement", _AT, owner="mlx-audio", owner_version="1", package="soxr", specifier="", satisfied=False)
+    memory.add("package", _AT, name="misaki", installed=False, version=None, extra="tts")
     docs = [_doc("ModuleNotFoundError", f"No module named '{name}'") for name in ("soxr", "misaki", "nltk")]
-    _facts(*docs, memory=memory, extras={"misaki": "tts"})
+    _facts(*docs, memory=memory)
     told = {f["module"]: (f["declared"], f["declared_extra"]) for f in memory.of("missing_module")}
     assert told == {"soxr": (True, None), "misaki": (False, "tts"), "nltk": (False, None)}
 
