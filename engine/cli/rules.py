@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +150,7 @@ def lint_rules(paths: tuple[Path, ...]) -> None:
         click.echo(str(remark))
     click.echo(f"{len(base.rules)} rules, {len(remarks)} remarks", err=True)
     if remarks:
-        sys.exit(int(ExitCode.FAILURE))
+        click.get_current_context().exit(ExitCode.FAILURE.value)
 
 
 @rules.command("test")
@@ -182,9 +181,10 @@ def test_rules(paths: tuple[Path, ...], engine: str | None, verbose: bool) -> No
                 if result.engine == engines[0]:
                     _show_case(result)
         _show_failures(rule, bad, len(engines))
-    click.echo(f"\n{total - failed} of {total} cases passed, {len(base.rules)} rules, on {' and '.join(engines)}")
+    count = "1 rule" if len(base.rules) == 1 else f"{len(base.rules)} rules"
+    click.echo(f"\n{total - failed} of {total} cases passed, {count}, on {' and '.join(engines)}")
     if failed:
-        sys.exit(int(ExitCode.FAILURE))
+        click.get_current_context().exit(ExitCode.FAILURE.value)
 
 
 def _show_case(result: CaseResult) -> None:
