@@ -95,6 +95,7 @@ def generate(family: str, work: Path) -> None:
 def main(names: list[str]) -> None:
     for name in names or families():
         if recipe(name).fails is not None:
+            print(name, "skipped:", recipe(name).fails, flush=True)
             continue
         with tempfile.TemporaryDirectory() as work:
             # A family a process: importing some of them changes the whole process.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -53,11 +54,14 @@ class Repository:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a family's whole specimen does not load here: a specimen of that failure."""
+    """Why a family's whole specimen does not load in this environment: itself a specimen of that failure.
+
+    ``message`` is a part of the exception's text, ``subject`` the package that is missing.
+    """
 
     exception: str
     message: str
-    reason: str
+    subject: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,14 @@ class Recipe:
     needs: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     slow: bool = False
-    fails: Failure | None = None
+
+    @property
+    def fails(self) -> Failure | None:
+        """How a whole specimen fails to load where a package is missing that the family imports; else None."""
+        for module in self.needs:
+            if find_spec(module) is None:
+                return Failure("ImportError", f"No module named '{module}'", module)
+        return None
 
 
 def merged(base: Config, overrides: Config) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from tests.specimens.recipe import Config, Files, Recipe, Tensors
 
 _NAMES = [
     (r"^text_conditioner\.audio_connector\.", "model.diffusion_model.audio_embeddings_connector."),
-    (r"^text_conditioner\.feature_extractor\.audio_aggregate_embed\.", "text_embedding_projection.audio_aggregate_embed."),
+    (
+        r"^text_conditioner\.feature_extractor\.audio_aggregate_embed\.",
+        "text_embedding_projection.audio_aggregate_embed.",
+    ),
     (r"^transformer\.", "model.diffusion_model."),
 ]
 

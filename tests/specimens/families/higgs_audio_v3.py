@@ -27,7 +27,7 @@ def _parts(directory: Path, config: Config) -> Files:
 
 
 RECIPE = Recipe(
-    name="higgs-audio-v3-4B",
+    name="higgs-audio-v3-tts-4b",
     small={
         "text_config": {
             "hidden_size": 64,

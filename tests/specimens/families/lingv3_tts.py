@@ -10,7 +10,7 @@ def _layout(parameters: Tensors, config: Config) -> Files:
 
 
 RECIPE = Recipe(
-    name="Ming-3.0-tts-tiny",
+    name="Ming-3.0-tts-tiny-bf16",
     small={
         "llm_config": {
             "hidden_size": 64,

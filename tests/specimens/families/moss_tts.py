@@ -30,4 +30,4 @@ SMALL = {
     },
 }
 
-RECIPE = Recipe(name="MOSS-TTS", small=SMALL, layout=_layout, side_files=side_files)
+RECIPE = Recipe(name="MOSS-TTS-v1.5", small=SMALL, layout=_layout, side_files=side_files)

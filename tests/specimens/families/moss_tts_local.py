@@ -4,7 +4,7 @@ from tests.specimens.families.moss_tts import SMALL, side_files
 from tests.specimens.recipe import Recipe
 
 RECIPE = Recipe(
-    name="MOSS-TTS-Local-v1.5",
+    name="MOSS-TTS-Local-Transformer-v1.5",
     small={**SMALL, "gpt2_config": {"vocab_size": 64, "n_embd": 64, "n_head": 2, "n_inner": 128}},
     side_files=side_files,
 )
