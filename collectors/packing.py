@@ -35,6 +35,10 @@ class Packing:
         pair = f"{self.bits}/{self.group_size}"
         return pair if self.mode == "affine" else f"{self.mode} {pair}"
 
+    def groups_as(self, other: Packing | None) -> bool:
+        """The same but for bits."""
+        return other is not None and (self.mode, self.group_size) == (other.mode, other.group_size)
+
 
 #: What a mode takes when bits or group size are not given (``mlx.nn.layers.quantized._defaults_for_mode``).
 DEFAULTS: Mapping[str, Packing] = {

@@ -9,36 +9,17 @@ disagree, packed weights meet parameters of another width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from mlx_diagnose.collectors.packing import PackedLayer, Packing, joined, logical_width, packed_layers
+from mlx_diagnose.collectors.packing import Packing, joined
+from mlx_diagnose.collectors.packing_readings import Reading, read_layers
 from mlx_diagnose.collectors.quantization_block import KEYS, SETTINGS, Block, Entry, read_block
-from mlx_diagnose.collectors.tensor_renames import align
 from mlx_diagnose.collectors.tensors import TensorTable
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
-_HERE = Provenance("quantization")
-
 #: Facts of one kind.
 MAX_FACTS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A packed layer as read: what the block says of it, and how it is packed as far as that can be told.
-
-    ``name`` is the module's path after sanitize. ``width``: elements a row in the model.
-    ``certain``: nothing but ``actual`` explains the shapes.
-    """
-
-    layer: PackedLayer
-    name: str
-    declared: Entry | None
-    actual: Packing | None
-    width: int | None
-    certain: bool
 
 
 def collect(
@@ -56,16 +37,12 @@ def collect(
     ``config``: config.json as data, None where it could not be read.
     """
     block = read_block(config) if config is not None else None
-    names = _module_names(stored, sanitized)
-    trusted = model is not None and _widths_agree(stored if sanitized is None else sanitized, model)
-    readings = [
-        _read(layer, names.get(layer.path, layer.path), block, model, trusted) for layer in packed_layers(stored)
-    ]
+    readings = read_layers(stored, sanitized, model, block)
     _assert_packing(memory, readings)
     if config is None or not stored:
         return readings
     if block is not None:
-        _against_block(memory, block, readings, stored, names)
+        _against_block(memory, block, readings, stored)
         if model is not None:
             _kept_plain(
                 memory, block, readings, stored if sanitized is None else sanitized, model, sanitized is not None
@@ -73,47 +50,6 @@ def collect(
     elif readings and all(config.get(key) is None for key in KEYS):
         _undeclared(memory, readings)
     return readings
-
-
-def _module_names(stored: TensorTable, sanitized: TensorTable | None) -> dict[str, str]:
-    """What the packed modules are called after sanitize."""
-    if sanitized is None:
-        return {}
-    # Only packed weights are compared, so that this stays small.
-    before = {name: info for name, info in stored.items() if info.dtype == "uint32"}
-    after = {name: info for name, info in sanitized.items() if info.dtype == "uint32"}
-    ending = ".weight"
-    return {
-        old.removesuffix(ending): new.removesuffix(ending)
-        for old, new in align(before, after).items()
-        if old.endswith(ending) and new.endswith(ending)
-    }
-
-
-def _widths_agree(received: TensorTable, model: TensorTable) -> bool:
-    """No plain vector (norm, bias) has another length than the model's: its widths are the checkpoint's."""
-    vectors = [
-        (info, model[name])
-        for name, info in received.items()
-        if len(info.shape) == 1 and name in model and not name.endswith((".scales", ".biases"))
-    ]
-    return bool(vectors) and all(info.shape == other.shape for info, other in vectors)
-
-
-def _read(layer: PackedLayer, name: str, block: Block | None, model: TensorTable | None, trusted: bool) -> Reading:
-    declared = block.of(name, layer.path) if block is not None else None
-    packing = declared.packing if declared is not None else None
-    width = logical_width(name, model, packing) if model is not None else None
-    fitting = [reading for reading in layer.candidates if layer.scales_width * reading.group_size == width]
-    if len(layer.candidates) == 1:
-        return Reading(layer, name, declared, layer.candidates[0], width, True)
-    if len(fitting) == 1:
-        # If the block fits the shapes as well, the width that the model takes may be what is wrong.
-        return Reading(layer, name, declared, fitting[0], width, trusted or packing not in layer.candidates)
-    return Reading(layer, name, declared, None, width, False)
-
-
-# -- facts ----------------------------------------------------------------------------------
 
 
 def _assert_packing(memory: WorkingMemory, readings: Sequence[Reading]) -> None:
@@ -178,11 +114,9 @@ def _undeclared(memory: WorkingMemory, readings: Sequence[Reading]) -> None:
         )
 
 
-def _against_block(
-    memory: WorkingMemory, block: Block, readings: Sequence[Reading], stored: TensorTable, names: Mapping[str, str]
-) -> None:
+def _against_block(memory: WorkingMemory, block: Block, readings: Sequence[Reading], stored: TensorTable) -> None:
     if block.lacks_bits:
-        found = {_bits(reading, block.top.packing) for reading in readings}
+        found = {reading.bits(block.top.packing) for reading in readings}
         bits = found.pop() if len(found) == 1 else None
         _disagree(
             memory,
@@ -207,7 +141,7 @@ def _against_block(
         )
     else:
         _plain_overrides(memory, block, readings, stored)
-    disagreeing = [reading for reading in readings if not _agrees(reading)]
+    disagreeing = [reading for reading in readings if not reading.agrees]
     top = [reading for reading in disagreeing if reading.declared is block.top]
     # Where some layers are as the block says, the others lack an entry of their own.
     mixed = len(top) < sum(1 for reading in readings if reading.declared is block.top)
@@ -218,28 +152,6 @@ def _against_block(
         single = [reading for reading in members if mixed or reading.declared is not block.top]
         if single and not (block.lacks_bits and mixed):
             _layer_disagrees(memory, block, single)
-
-
-def _bits(reading: Reading, declared: Packing | None) -> int | None:
-    """The bits of a layer, going by the group size that the block gives where the shapes leave a choice."""
-    if reading.actual is not None:
-        return reading.actual.bits
-    fitting = {packing.bits for packing in reading.layer.candidates if _same_groups(packing, declared)}
-    return fitting.pop() if len(fitting) == 1 else None
-
-
-def _same_groups(packing: Packing, declared: Packing | None) -> bool:
-    return declared is not None and (packing.mode, packing.group_size) == (declared.mode, declared.group_size)
-
-
-def _agrees(reading: Reading) -> bool:
-    """The block says what the shapes show, or they allow what it says and nothing shows otherwise."""
-    packing = reading.declared.packing if reading.declared is not None else None
-    if packing is None:
-        return False
-    if reading.actual is not None:
-        return packing == reading.actual
-    return packing in reading.layer.candidates or not reading.layer.candidates
 
 
 def _grouped(readings: Iterable[Reading]) -> list[list[Reading]]:
@@ -255,7 +167,7 @@ def _settings_disagree(memory: WorkingMemory, top: Entry, members: Sequence[Read
     """One fact for each setting of the block that has to change."""
     first = members[0]
     possible = _possible(first, top.packing)
-    if skip_bits and any(_same_groups(packing, top.packing) for packing in possible):
+    if skip_bits and any(packing.groups_as(top.packing) for packing in possible):
         return
     for packing in possible:
         for name in SETTINGS:
@@ -334,7 +246,7 @@ def _kept_plain(
     for reading in readings:
         weight = model.get(joined(reading.name, "weight"))
         excluded = weight is not None and weight.dtype != "uint32" and joined(reading.name, "scales") not in model
-        if excluded and _agrees(reading) and joined(reading.name, "scales") in received:
+        if excluded and reading.agrees and joined(reading.name, "scales") in received:
             kept.append(reading)
     if kept:
         _disagree(

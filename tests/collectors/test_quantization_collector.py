@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlx_diagnose.collectors import quantization
 from mlx_diagnose.collectors.packing import AFFINE_BITS, AFFINE_GROUP_SIZES, Packing, candidates
@@ -344,3 +346,38 @@ def test_many_packings_make_few_facts() -> None:
         stored[f"m{number}.scales"] = TensorInfo("float16", (4, 2))
     memory = looked(stored, {"quantization": Q})
     assert len(memory) <= 2 * quantization.MAX_FACTS
+
+
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+setting = st.sampled_from(["bits", "group_size", "mode", "a", "b.c", "quant_method"])
+value = json_value | st.sampled_from([2, 4, 8, 32, 64, "affine", "mxfp4", Q])
+blocks = st.dictionaries(setting, value | st.dictionaries(setting, value, max_size=3), max_size=4)
+tensor = st.builds(
+    TensorInfo,
+    st.sampled_from(["uint32", "uint8", "float16"]),
+    st.lists(st.integers(0, 16), max_size=3).map(tuple),
+)
+tables = st.dictionaries(
+    st.sampled_from(
+        [f"{path}{name}" for path in ("", "a.", "b.c.") for name in ("weight", "scales", "biases", "bias")]
+    ),
+    tensor,
+    max_size=8,
+)
+
+
+@given(
+    tables,
+    st.dictionaries(st.sampled_from(["quantization", "quantization_config"]), blocks | json_value),
+    tables,
+    tables,
+)
+def test_no_config_and_no_tables_raise(
+    stored: TensorTable, config: dict[str, object], sanitized: TensorTable, model: TensorTable
+) -> None:
+    looked(stored, config)
+    looked(stored, config, sanitized=sanitized, model=model)

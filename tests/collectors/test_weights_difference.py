@@ -465,3 +465,23 @@ def test_the_same_input_gives_the_same_facts() -> None:
     model = table({**prefixed("c", shapes), **prefixed("d", shapes), "x.weight": (3,)})
     first, second = list(looked(received, model)), list(looked(received, model))
     assert first == second
+
+
+any_name = st.lists(
+    st.sampled_from(["a", "b", "0", "1", "weight", "scales", "gamma", "\0", "", "{", "007"]) | st.text(max_size=2),
+    max_size=5,
+).map(".".join)
+any_table = st.dictionaries(
+    any_name,
+    st.builds(TensorInfo, st.sampled_from(["uint32", "float32"]), st.lists(st.integers(0, 3), max_size=6).map(tuple)),
+    max_size=10,
+)
+
+
+@given(any_table, any_table, any_table)
+def test_no_tables_raise(stored: TensorTable, received: TensorTable, model: TensorTable) -> None:
+    memory = looked(received, model, stored)
+    differing = sum(int(str(fact["count"])) for fact in memory.of("tensor_difference"))
+    (fact,) = memory.of("weights_difference")
+    assert differing == sum(int(str(fact[name])) for name in ("missing", "unexpected", "shape"))
+    looked(received, None, stored)
