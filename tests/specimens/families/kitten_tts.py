@@ -8,7 +8,7 @@ from tests.specimens.recipe import Config, Recipe
 
 def _side_files(directory: Path, config: Config) -> None:
     style = 2 * config["style_dim"]
-    write_npz(directory / config["voices_path"], {name: (1, style) for name in config["voice_aliases"].values()})
+    write_npz(directory / config["voices_path"], dict.fromkeys(config["voice_aliases"].values(), (1, style)))
 
 
 RECIPE = Recipe(

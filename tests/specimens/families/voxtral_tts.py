@@ -1,4 +1,4 @@
-"""Voxtral TTS: Mistral's names, in one consolidated file; a Hugging Face tokenizer (a tekken one needs mistral-common)."""
+"""Voxtral TTS: Mistral's names, in one file; a Hugging Face tokenizer, as a tekken one needs mistral-common."""
 
 from pathlib import Path
 
