@@ -32,6 +32,7 @@ _BACKENDS = ("mlx-metal", "mlx-cpu", "mlx-cuda")
 _TOLD_IN_FULL = ("mlx-audio", "mlx-lm", "mlx", "transformers", "huggingface-hub")
 _MAX_DISTRIBUTIONS = 300
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
+_CATEGORY_EXTRAS = ("tts", "stt", "sts")
 _FOR_DEVELOPERS = ("dev", "docs", "test", "tests", "parity")
 
 
@@ -217,7 +218,7 @@ def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
 def _extras(distribution: Distribution) -> dict[str, str]:
     """What the extras of ``distribution`` require, those for its developers left out: package to extra.
 
-    Of several extras with the same package the first counts: mlx-audio lists ``all`` last.
+    Of several extras with the same package, that of a model category counts, else the first.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -226,9 +227,12 @@ def _extras(distribution: Distribution) -> dict[str, str]:
         extra = _EXTRA.search(text.partition(";")[2])
         if extra and extra[1] not in _FOR_DEVELOPERS:
             try:
-                found.setdefault(canonical(Requirement(text).name), extra[1])
+                name = canonical(Requirement(text).name)
             except InvalidRequirement:
                 continue
+            if extra[1] in _CATEGORY_EXTRAS and found.get(name) not in _CATEGORY_EXTRAS:
+                found[name] = extra[1]
+            found.setdefault(name, extra[1])
     return found
 
 

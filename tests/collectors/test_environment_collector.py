@@ -58,7 +58,10 @@ def test_requirements_and_their_markers(tmp_path: Path) -> None:
         "soxr>=0.3",
         'pyobjc>=9; sys_platform == "darwin"',
         'tomli; python_version < "3.11"',
+        'misaki>=0.9; extra == "server"',
         'misaki>=0.9; extra == "tts"',
+        'misaki>=0.9; extra == "all"',
+        'ghost>=1; extra == "dev"',
         "not a requirement at all",
     )
     _install(tmp_path, "mlx", "0.31.0")
