@@ -107,6 +107,8 @@ class _Course:
         context = self._context
         ending = self._process.ending if self._process is not None else None
         _gather(context, examination, run, ending or Ending("completed"), static=self._process is None)
+        if self._process is not None and not self._episodes:
+            context.ledger.run("output", lambda: self._output(examination))
         repair = None
         if self._live and examination.directory is not None and examination.config is not None and not run.loads:
             assert self._process is not None
@@ -117,12 +119,20 @@ class _Course:
             with context.ledger.timed("counterfactual"):
                 repair = counterfactual.search(examination.config, examination.memory, base, self._trials)
         findings, facts = _infer(context, self._rules, examination)
+        original = self._episodes[0].examination if self._episodes else examination
+        findings = [_with_excerpt(finding, original, examination) for finding in findings]
         if self._trials is not None and examination.config is not None:
             findings = verification.verify(findings, examination.config, base, self._trials, repair)
         findings = _numbered(findings, self._episodes, self._after)
         stages = skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
         return repair
+
+    def _output(self, examination: Examination) -> None:
+        from mlx_diagnose.collectors import output
+
+        assert self._process is not None
+        output.collect(examination.memory, *self._process.output())
 
     def _mended(
         self, examination: Examination, run: LoadRun, base: Outcome, repair: Repair | None
@@ -206,20 +216,21 @@ def _infer(context: Context, rules: RuleBase, examination: Examination) -> tuple
             family=examination.family,
             mlx_audio=version,
         )
-    return [_with_excerpt(finding, examination) for finding in inference.findings], inference.facts
+    return list(inference.findings), inference.facts
 
 
-def _with_excerpt(finding: Finding, examination: Examination) -> Finding:
-    """The user's own lines of config.json, for a finding about a key of it."""
-    if examination.document is None or finding.excerpt is not None:
+def _with_excerpt(finding: Finding, original: Examination, examination: Examination) -> Finding:
+    """The user's own lines of config.json, for a finding about a key that stands there as it was loaded."""
+    document, loaded = original.document, examination.document
+    if document is None or loaded is None or finding.excerpt is not None:
         return finding
+    if finding.failure_class == "config/unreadable":
+        return replace(finding, excerpt=document.excerpt())
     for subject in finding.subjects:
-        if subject.kind == "config_key":
-            text = examination.document.excerpt(subject.name)
+        if subject.kind == "config_key" and document.value_at(subject.name) == loaded.value_at(subject.name):
+            text = document.excerpt(subject.name)
             if text:
                 return replace(finding, excerpt=text)
-    if finding.failure_class == "config/unreadable":
-        return replace(finding, excerpt=examination.document.excerpt())
     return finding
 
 
@@ -242,7 +253,6 @@ def _numbered(findings: list[Finding], episodes: Sequence[Episode], after: tuple
                 id=identity,
                 fixes=tuple(fixes),
                 observed_after=after,
-                excerpt=None if after else finding.excerpt,
             )
         )
     return fresh
