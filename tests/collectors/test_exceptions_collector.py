@@ -244,6 +244,8 @@ def test_a_missing_module_behind_an_unsupported_model_type() -> None:
 
 
 def test_a_message_that_names_the_module_does_not_mask_it() -> None:
+    (named,) = _facts(*_masked("Kokoro requires misaki, which is not installed")).of("missing_module")
+    assert named["masked_as"] is None
     said = "\nMissing dependency while loading kokoro: No module named 'misaki'\nPlease install it"
     (fact,) = _facts(*_masked(said, "ImportError")).of("missing_module")
     assert fact["masked_as"] is None
