@@ -133,12 +133,12 @@ class Examination:
         )
 
     def _config_difference(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import config_difference
-
         if run.loads and not run.mismatches:
             raise Skipped("the load passed")
         if self.document is None or self.config is None:
             raise Skipped("there is no config to compare")
+        from mlx_diagnose.collectors import config_difference
+
         found = (run.mlx_audio or {}).get("directory")
         config_difference.collect(
             self.memory,
@@ -151,20 +151,21 @@ class Examination:
         )
 
     def _exceptions(self, run: LoadRun) -> None:
+        links = [*run.chain, *run.caught]
+        if not links:
+            raise Skipped("none were raised")
         from mlx_diagnose.collectors import exceptions
         from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 
-        docs = [ExceptionDoc.from_json(link) for link in (*run.chain, *run.caught)]
-        if not docs:
-            raise Skipped("none were raised")
+        docs = [ExceptionDoc.from_json(link) for link in links]
         exceptions.collect(self.memory, docs, exceptions.ExceptionContext(self.directory, self.config, self.packages))
 
     def _weights_difference(self, met: Message | None) -> None:
+        if met is None:
+            raise Skipped("the load did not come to comparing tensors, or all of them fit")
         from mlx_diagnose.collectors import weights_difference
         from mlx_diagnose.collectors.tensors import table_from_json
 
-        if met is None:
-            raise Skipped("the load did not come to comparing tensors, or all of them fit")
         weights_difference.collect(
             self.memory,
             stored=self.checkpoint.table if self.checkpoint is not None else {},
@@ -176,11 +177,11 @@ class Examination:
         )
 
     def _quantization(self, run: LoadRun) -> None:
+        if self.checkpoint is None or (run.loads and run.tensors is None):
+            raise Skipped("the load passed, or there is no checkpoint")
         from mlx_diagnose.collectors import quantization
         from mlx_diagnose.collectors.tensors import table_from_json
 
-        if self.checkpoint is None or (run.loads and run.tensors is None):
-            raise Skipped("the load passed, or there is no checkpoint")
         met = run.tensors
         quantization.collect(
             self.memory,
