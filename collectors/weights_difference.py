@@ -79,7 +79,7 @@ def collect(
         _layouts(memory, difference, stored, received, model, names)
         if whole:
             _layers(memory, difference, received, model)
-    if sanitized is not None and whole:
+    if sanitized is not None:
         _losses(memory, stored, sanitized, model, names)
     return difference
 

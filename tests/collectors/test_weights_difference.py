@@ -256,6 +256,18 @@ def test_equal_shapes_alone_are_no_renaming() -> None:
     assert rows(looked(table(received), table(model)), "tensor_rename", "found", "wanted") == []
 
 
+def test_one_tensor_proves_no_other_prefix() -> None:
+    memory = looked(table({"encoder.norm.weight": (64,)}), table({"vocoder.norm.weight": (64,)}))
+    assert rows(memory, "tensor_rename", "style", "found", "wanted") == [
+        ("renamed", "encoder.norm.weight", "vocoder.norm.weight")
+    ]
+
+
+def test_a_name_with_a_nul_is_in_no_renaming() -> None:
+    received, model = table({"\0.a.w": (1,), "\0.a.b": (1,)}), table({"c.a.w": (1,), "c.a.b": (1,)})
+    assert not looked(received, model).of("tensor_rename")
+
+
 def test_equal_names_of_other_shapes_are_no_renaming() -> None:
     shapes = language_model()
     wider = language_model(width=128)
