@@ -52,7 +52,7 @@ def test_table_of_the_probe() -> None:
     "entry", [None, 5, [], ["F32"], ["F32", 4], ["F32", [-1]], ["F32", [True]], [4, [4]], ["F32", ["4"]]]
 )
 def test_what_is_no_table_is_refused_by_name(entry: object) -> None:
-    with pytest.raises(ValueError, match="tensor 'layers.0' is"):
+    with pytest.raises(ValueError, match=r"tensor 'layers\.0' is"):
         table_from_json({"layers.0": entry})
 
 
