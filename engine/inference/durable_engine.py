@@ -155,8 +155,8 @@ def partition(productions: Sequence[Production]) -> list[list[int]]:
     """Indices of productions in groups of at most 30, in each of which no role has more than 60 patterns."""
     groups: list[list[int]] = []
     counts: dict[Role, int] = {}
-    for index, production in enumerate(productions):
-        roles = _roles(production)
+    # Productions that share alphas go together, so that few messages go to several rulesets.
+    for roles, index in sorted((sorted(_roles(production)), index) for index, production in enumerate(productions)):
         if not groups or len(groups[-1]) == MAX_RULES or any(counts.get(role, 0) >= MAX_TESTS for role in roles):
             groups.append([])
             counts = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from mlx_diagnose.engine.inference.budget import overflowing
@@ -12,6 +12,7 @@ from mlx_diagnose.engine.inference.findings import make_findings
 from mlx_diagnose.engine.inference.matching import activation_of
 from mlx_diagnose.engine.inference.network import Intake, Match, Message, Network, Production, compile_network
 from mlx_diagnose.engine.inference.ordering import activation_key
+from mlx_diagnose.engine.inference.relevance import relevant
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Activation, DiagnoseError, Fact, Finding, Provenance
 from mlx_diagnose.engine.rulebase.loader import RuleBase
@@ -113,33 +114,27 @@ class _Run:
         intake = Intake(network)
         blockers, others = intake.messages(self._memory)
         others.append(intake.always())
-        network = self._possible(network, others)
-        network = self._within_budget(network, others)
+        to_come = {produced(rule)[0] for rule in rules}
+        still_open = {n for n, alpha in enumerate(network.alphas) if alpha is not None and alpha.kind in to_come}
+        network = _possible(network, others, still_open)
+        used = relevant(network.productions, [*blockers, *others], still_open)
+        network = self._within_budget(network, used)
         if not network.productions:
             return
         engine = build_engine(self._engine, network.productions)
-        seen = list(others)
-        news: list[Message] = [*blockers, *others]
+        seen, news = used, used
         for _ in range(MAX_ROUNDS):
             fresh = self._conclude(network, intake, engine.assert_messages(news))
             if not fresh:
                 return
             # Facts that this stratum derives are negated only in later ones: no blocker can be late.
             _, news = intake.messages(fresh)
-            seen.extend(news)
+            seen = [*seen, *news]
             too_much = overflowing(network.productions, seen)
             if too_much:
                 self._leave_out(network, too_much)
                 return
         self._notes.append(f"rules {_names(rules)} still derived new facts after {MAX_ROUNDS} rounds and were stopped")
-
-    def _possible(self, network: Network, messages: Sequence[Message]) -> Network:
-        """Without the productions that cannot match, since no fact passes the tests of one of their patterns."""
-        present = {message.alpha for message in messages}
-        to_come = {produced(rule)[0] for rule in network.rules}
-        present |= {n for n, alpha in enumerate(network.alphas) if alpha is not None and alpha.kind in to_come}
-        kept = [p for p in network.productions if all(c.alpha in present for c in p.positive)]
-        return Network(network.rules, tuple(kept), network.alphas)
 
     def _within_budget(self, network: Network, messages: Sequence[Message]) -> Network:
         """Without the productions that would match in too many ways."""
@@ -187,6 +182,13 @@ class _Run:
                     self._derivations[fact.id] = activation
                     fresh.append(fact)
         return fresh
+
+
+def _possible(network: Network, messages: Sequence[Message], still_open: Set[int]) -> Network:
+    """Without the productions one of whose patterns no fact passes, now or later."""
+    present = {message.alpha for message in messages} | still_open
+    kept = [p for p in network.productions if all(c.alpha in present for c in p.positive)]
+    return Network(network.rules, tuple(kept), network.alphas)
 
 
 def _activation(rule: Rule, production: Production, facts: Sequence[Fact | None]) -> Activation:

@@ -65,10 +65,7 @@ def test_a_rule_that_stays_silent_is_explained(capsys):
 
 def test_a_rule_that_fires_too_much_is_told(capsys):
     main(["rules", "new", "my-rule"])
-    edit(
-        "best: true}}" if "best: true}}" in Path("diagnose-rules/my-rule.yaml").read_text() else "best: true}",
-        "best: false}",
-    )
+    edit("best: true}", "best: false}")
     assert main(["rules", "test", "diagnose-rules/my-rule.yaml"]) == 1
     out = capsys.readouterr().out
     assert "valid case 'another key fits'" in out
@@ -157,11 +154,9 @@ def test_lint_advises(capsys):
     main(["rules", "new", "my-rule"])
     assert main(["rules", "lint", "diagnose-rules"]) == 0
     edit("does not give.", "does not give")
-    edit(
-        "      - missing_argument: {stage: construct, path: hidden_size, class_name: ModelConfig}\n      - key_similarity: {given: hidden, wanted: hidden_size, best: true}",
-        "      - probe: {}",
-    )
-    edit("path: $path ", "path: $path, name: $unused" if False else "name: $unused\n      path: $path ")
+    text = Path("diagnose-rules/my-rule.yaml").read_text(encoding="utf-8")
+    edit(text.partition("another key fits\n    facts:\n")[2], "      - probe: {}\n")
+    edit("path: $path ", "name: $unused\n      path: $path ")
     capsys.readouterr()
     assert main(["rules", "lint", "diagnose-rules"]) == 1
     out = capsys.readouterr().out

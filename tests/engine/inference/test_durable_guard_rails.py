@@ -47,71 +47,91 @@ def run(script: str) -> list[object]:
 
 def test_hundreds_of_rules_on_one_kind():
     """A fact that satisfies more than 64 tests is an error in one ruleset: rules are spread over several."""
-    assert run(
-        "bodies = {f'r{n}': f'when: [{{fact: config_key, where: {{path: $p}}}}]\\nfinding: {{cause: c{n}}}' for n in range(300)}\n"
-        "base = make_base(**bodies)\n"
-        "print(len(both(base, make_memory(('config_key', {'path': 'a'}), ('config_key', {'path': 'b'}))).activations))\n"
-    ) == [600]
+    assert run("""
+body = "when: [{fact: config_key, where: {path: $p}}]\\nfinding: {cause: c%d}"
+base = make_base(**{f"r{n}": body % n for n in range(300)})
+print(len(both(base, make_memory(("config_key", {"path": "a"}), ("config_key", {"path": "b"}))).activations))
+""") == [600]
 
 
 def test_hundreds_of_tests_on_one_fact():
-    assert run(
-        "bodies = {f'r{n}': f'when: [{{fact: config_key, where: {{line: {{gt: {n}}}}}}}]\\nfinding: {{cause: c{n}}}' for n in range(200)}\n"
-        "print(len(both(make_base(**bodies), make_memory(('config_key', {'line': 150}))).activations))\n"
-    ) == [150]
+    assert run("""
+body = "when: [{fact: config_key, where: {line: {gt: %d}}}]\\nfinding: {cause: c%d}"
+base = make_base(**{f"r{n}": body % (n, n) for n in range(200)})
+print(len(both(base, make_memory(("config_key", {"line": 150}))).activations))
+""") == [150]
 
 
 def test_twelve_alike_patterns_and_joins():
-    assert run(
-        "body = 'when: [' + ', '.join(['{fact: config_key, where: {path: $p, line: $l}}'] * 10) + ']\\nfinding: {cause: c}'\n"
-        "memory = make_memory(*[('config_key', {'path': p, 'line': n}) for p in 'ab' for n in (1, 2)])\n"
-        "print(len(both(make_base(a=body), memory).activations))\n"
-        "body = 'when: [' + ', '.join(['{fact: config_key, where: {path: $p}}'] * 12) + ']\\nfinding: {cause: c}'\n"
-        "print(len(both(make_base(a=body), make_memory(('config_key', {'path': 'a'}))).activations))\n"
-        "body = 'when: [{fact: probe}, ' + ', '.join(['{not: {fact: config_key, where: {line: %d}}}' % n for n in range(11)]) + ']\\nfinding: {cause: c}'\n"
-        "print(len(both(make_base(a=body), make_memory(('probe', {}), ('config_key', {'line': 20}))).activations))\n"
-        "print(len(both(make_base(a=body), make_memory(('probe', {}), ('config_key', {'line': 10}))).activations))\n"
-    ) == [4, 1, 1, 0]
+    assert run("""
+def rule(*patterns):
+    return make_base(a=f"when: [{', '.join(patterns)}]\\nfinding: {{cause: c}}")
+
+memory = make_memory(*[("config_key", {"path": p, "line": n}) for p in "ab" for n in (1, 2)])
+print(len(both(rule(*["{fact: config_key, where: {path: $p, line: $l}}"] * 10), memory).activations))
+memory = make_memory(("config_key", {"path": "a"}))
+print(len(both(rule(*["{fact: config_key, where: {path: $p}}"] * 12), memory).activations))
+negations = ["{not: {fact: config_key, where: {line: %d}}}" % n for n in range(11)]
+for line in (20, 10):
+    memory = make_memory(("probe", {}), ("config_key", {"line": line}))
+    print(len(both(rule("{fact: probe}", *negations), memory).activations))
+""") == [4, 1, 1, 0]
 
 
 def test_hostile_values():
     """Texts never reach the library's JSON parser; ids, sentinels and rule syntax in them mean nothing."""
-    assert run(
-        "texts = ['', '\\x00', '\\x00a', '\"', '\\\\', \"'\", '\\n', '\\r\\n', '\\u2028', '$s', '$m', 'sid', 'id', '{\"a\": 1}', ']}', '1e-05', 'null', 'nan',"
-        " 'x' * 2000, '\\U0001f3b5' * 500, '\\ud800', '(assert (a))', '?x', 'm1', 'm1x1']\n"
-        'body = \'when: [{fact: config_key, where: {path: $p}}, {fact: absent_key, where: {path: $p}}]\\nfinding: {cause: "{p}", subjects: [{kind: config_key, name: "{p}"}]}\'\n'
-        "facts = [(kind, {'path': text}) for kind in ('config_key', 'absent_key') for text in texts]\n"
-        "print(len(both(make_base(a=body), make_memory(*facts)).activations), len(texts))\n".replace(", len(texts)", "")
-    ) == [25]
+    assert run(r"""
+texts = [
+    "", "\x00", "\x00a", '"', "\\", "'", "\n", "\r\n", "\u2028", "$s", "$m", "sid", "id", '{"a": 1}', "]}", "1e-05",
+    "null", "nan", "x" * 2000, "\U0001f3b5" * 500, "\ud800", "(assert (a))", "?x", "m1", "m1x1",
+]
+base = make_base(
+    a="when: [{fact: config_key, where: {path: $p}}, {fact: absent_key, where: {path: $p}}]\n"
+    "finding: {cause: '{p}', subjects: [{kind: config_key, name: '{p}'}]}"
+)
+memory = make_memory(*[(kind, {"path": text}) for kind in ("config_key", "absent_key") for text in texts])
+print(len(both(base, memory).activations))
+""") == [25]
 
 
 def test_hostile_numbers():
-    assert run(
-        "body = 'when: [{fact: key_similarity, where: {score: $s}}, {fact: tensor_difference, where: {count: $s}}]\\nfinding: {cause: c}'\n"
-        "scores = [0.0, -0.0, 1e-05, 1e308, 5e-324, float('inf'), float('-inf'), float('nan'), 2.0**53, 2.0**63]\n"
-        "counts = [0, -1, 2**53, 2**53 + 1, 2**63 - 1, -2**63, 2**63, 10**30]\n"
-        "facts = [('key_similarity', {'score': s}) for s in scores] + [('tensor_difference', {'count': c}) for c in counts]\n"
-        "print(len(both(make_base(a=body), make_memory(*facts)).activations))\n"
-    ) == [3]  # 0.0 (equal to -0.0, which is one fact with it), 2**53, 2**63
+    assert run("""
+base = make_base(
+    a="when: [{fact: key_similarity, where: {score: $s}}, {fact: tensor_difference, where: {count: $s}}]\\n"
+    "finding: {cause: c}"
+)
+infinite = float("inf")
+scores = [0.0, -0.0, 1e-05, 1e308, 5e-324, infinite, -infinite, float("nan"), 2.0**53, 2.0**63]
+counts = [0, -1, 2**53, 2**53 + 1, 2**63 - 1, -2**63, 2**63, 10**30]
+memory = make_memory(
+    *[("key_similarity", {"score": score}) for score in scores], *[("tensor_difference", {"count": c}) for c in counts]
+)
+print(len(both(base, memory).activations))
+""") == [3]  # 0.0 (and -0.0, which is one fact with it), 2**53, 2**63
 
 
 def test_patterns_that_multiply_are_left_out_at_once():
-    assert run(
-        "many = [('config_key', {'path': str(n)}) for n in range(2000)]\n"
-        "cross = 'when: [{fact: config_key, as: a}, {fact: config_key, as: b}, {fact: config_key, as: c}]\\nfinding: {cause: c}'\n"
-        "fine = 'when: [{fact: config_key, where: {path: \"7\"}}]\\nfinding: {cause: fine}'\n"
-        "inference = both(make_base(cross=cross, fine=fine), make_memory(*many))\n"
-        "print(json.dumps([f.cause for f in inference.findings])); print(json.dumps(inference.notes))\n"
-    ) == [["fine"], ["left out, because their patterns match in too many ways: cross; join the patterns by variables"]]
+    cause, notes = run("""
+base = make_base(
+    cross="when: [{fact: config_key, as: a}, {fact: config_key, as: b}, {fact: config_key}]\\nfinding: {cause: c}",
+    fine="when: [{fact: config_key, where: {path: '7'}}]\\nfinding: {cause: fine}",
+)
+inference = both(base, make_memory(*[("config_key", {"path": str(n)}) for n in range(2000)]))
+print(json.dumps([finding.cause for finding in inference.findings]))
+print(json.dumps(inference.notes))
+""")
+    assert cause == ["fine"]
+    assert notes == ["left out, because their patterns match in too many ways: cross; join the patterns by variables"]
 
 
-def test_many_runs_leave_no_memory_threads_or_handles():
-    assert run(
-        "import threading\n"
-        "base = make_base(a='when: [{fact: probe}]\\nfinding: {cause: c}')\n"
-        "for _ in range(300): infer(base, make_memory(('probe', {})), engine='durable')\n"
-        "print(threading.active_count())\n"
-    ) == [1]
+def test_many_runs_leave_no_threads():
+    assert run("""
+import threading
+base = make_base(a="when: [{fact: probe}]\\nfinding: {cause: c}")
+for _ in range(300):
+    infer(base, make_memory(("probe", {})), engine="durable")
+print(threading.active_count())
+""") == [1]
 
 
 def test_rules_are_spread_over_rulesets_within_the_limits():
@@ -135,7 +155,8 @@ def test_identifiers_never_hash_alike():
 
 def test_engines_are_given_no_text_of_a_rule():
     base = make_base(
-        a="when: [{fact: config_key, where: {path: $evil, value: {contains: '\"}) (system'}}}]\nfinding: {cause: '{evil}'}"
+        a="when: [{fact: config_key, where: {path: $evil, value: {contains: '\"}) (system'}}}]\n"
+        "finding: {cause: '{evil}'}"
     )
     production = compile_network(base.rules).productions[0]
     assert production == Production(0, 0, (Condition(1, ()),), (), (0,))

@@ -77,7 +77,8 @@ def test_the_smallest_change_is_named(facts, expected):
 def test_the_nearest_alternative_comes_first():
     rule = make_rule(
         "b",
-        "when:\n  - any-of:\n      - [{fact: probe}, {fact: target}]\n      - [{fact: stage, where: {name: load}}]\nfinding: {cause: c}",
+        "when:\n  - any-of:\n      - [{fact: probe}, {fact: target}]\n      - [{fact: stage, where: {name: load}}]\n"
+        "finding: {cause: c}",
     )
     answer = why_not(rule, make_memory(("stage", {"name": "config"})))
     assert str(answer.smallest_change[0]) == "stage-1 (stage): name is 'config', and must be 'load'"
@@ -167,7 +168,8 @@ BASE = make_base(
     key="when: [{fact: config_key, where: {path: $p}}]\nderive: {fact: missing_key, fields: {path: $p, name: $p}}",
     cause="when: [{fact: missing_key, where: {path: $p}}, {not: {fact: probe}}]\n"
     "finding: {cause: 'no {p}', one_for: [x], subjects: [{kind: config_key, name: $p}]}",
-    after="failure_class: weights/shape\nwhen: [{fact: finding, as: f, where: {rule: cause, subject: $s}}]\nfinding: {cause: 'after {s}'}",
+    after="failure_class: weights/shape\nwhen: [{fact: finding, as: f, where: {rule: cause, subject: $s}}]\n"
+    "finding: {cause: 'after {s}'}",
 )
 
 

@@ -70,7 +70,8 @@ def test_findings_are_facts(engine):
     base = make_base(
         cause="when: [{fact: missing_argument, where: {path: $p}}]\n"
         "finding: {cause: c, stage: construct, subjects: [{kind: config_key, name: '{p}'}]}",
-        other="failure_class: weights/shape\nwhen: [{fact: finding, where: {rule: cause, subject: $s, stage: construct}}]\n"
+        other="failure_class: weights/shape\n"
+        "when: [{fact: finding, where: {rule: cause, subject: $s, stage: construct}}]\n"
         "finding: {cause: 'after {s}'}",
         none="failure_class: weights/missing\nwhen: [{fact: probe}, {not: {fact: finding, where: {rule: cause}}}]\n"
         "finding: {cause: n}",
@@ -96,16 +97,28 @@ def test_alike_patterns_match_the_same_fact_and_all_pairs(engine):
 
 
 def test_null_joins_nothing_and_lets_a_negation_hold(engine):
-    join = "when: [{fact: config_key, where: {line: $l}}, {fact: quantization_block, where: {line: $l}}]\nfinding: {cause: c}"
-    free = "when: [{fact: config_key, where: {line: $l}}, {not: {fact: quantization_block, where: {line: $l}}}]\nfinding: {cause: c}"
+    join = (
+        "when: [{fact: config_key, where: {line: $l}}, {fact: quantization_block, where: {line: $l}}]\n"
+        "finding: {cause: c}"
+    )
+    free = (
+        "when: [{fact: config_key, where: {line: $l}}, {not: {fact: quantization_block, where: {line: $l}}}]\n"
+        "finding: {cause: c}"
+    )
     base = make_base(join=join, free=free)
     memory = make_memory(("config_key", {"path": "p"}), ("quantization_block", {"bits": 4}))
     assert fired(infer(base, memory, engine=engine)) == [("free", "config_key-1")]
 
 
 def test_kinds_of_value_are_not_confused(engine):
-    text = "when: [{fact: config_key, where: {value: $v}}, {fact: tensor_difference, where: {tensor: $v}}]\nfinding: {cause: c}"
-    number = "when: [{fact: key_similarity, where: {score: $s}}, {fact: tensor_difference, where: {count: $s}}]\nfinding: {cause: c}"
+    text = (
+        "when: [{fact: config_key, where: {value: $v}}, {fact: tensor_difference, where: {tensor: $v}}]\n"
+        "finding: {cause: c}"
+    )
+    number = (
+        "when: [{fact: key_similarity, where: {score: $s}}, {fact: tensor_difference, where: {count: $s}}]\n"
+        "finding: {cause: c}"
+    )
     base = make_base(text=text, number=number)
     memory = make_memory(
         ("config_key", {"value": "1"}),
@@ -134,7 +147,9 @@ def test_only_rules_that_apply_run(engine):
 
 def test_absent_patterns_are_part_of_the_proof(engine):
     base = make_base(
-        a="when: [{fact: config_key, where: {path: $p}}, {not: {fact: absent_key, where: {path: $p, required: true}}}]\nfinding: {cause: c}"
+        a="when: [{fact: config_key, where: {path: $p}}, "
+        "{not: {fact: absent_key, where: {path: $p, required: true}}}]\n"
+        "finding: {cause: c}"
     )
     inference = infer(base, make_memory(("config_key", {"path": "x"})), engine=engine)
     assert inference.activations[0].absent == ("no absent_key(required: true, path: 'x')",)

@@ -24,8 +24,8 @@ def findings(body: str, memory, **options):
 
 def test_texts_are_filled_and_nothing_is_evaluated():
     (found,) = findings(
-        MISSING
-        + "finding: {cause: '{arg.class_name} {path} {{x}} {arg.section}', title: 'No {path}', stage: construct, confidence: 0.5}",
+        MISSING + "finding: {cause: '{arg.class_name} {path} {{x}} {arg.section}', "
+        "title: 'No {path}', stage: construct, confidence: 0.5}",
         missing("{arg.id} {0.__class__}"),
     )
     assert found.cause == "C {arg.id} {0.__class__} {x} (nothing)"
@@ -80,7 +80,10 @@ def test_without_one_for_each_activation_is_a_finding_but_equal_ones_are_one():
 
 
 def test_a_subject_without_a_name_is_left_out():
-    body = "when: [{fact: backend, where: {error: $e}}]\nfinding: {cause: '[[{e}]]x', subjects: [{kind: package, name: $e}]}"
+    body = (
+        "when: [{fact: backend, where: {error: $e}}]\n"
+        "finding: {cause: '[[{e}]]x', subjects: [{kind: package, name: $e}]}"
+    )
     (found,) = findings(body, make_memory(("backend", {})))
     assert found.subjects == () and found.cause == "x"
 
