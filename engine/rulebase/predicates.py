@@ -89,6 +89,7 @@ def written(value: Scalar) -> str:
     return repr(value)
 
 
+@cache
 def predicate(test: FieldTest) -> Predicate:
     """The function that decides ``test`` for the value of its field."""
     name, argument = test.operator, test.argument

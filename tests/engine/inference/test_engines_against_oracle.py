@@ -1,4 +1,7 @@
-"""Both engines against brute force: any rules, any facts in any order, the same activations."""
+"""Both engines against brute force: any rules, any facts in any order, the same activations.
+
+2,200 rule bases a run; ``DIAGNOSE_ORACLE_EXAMPLES=5000`` makes it 50,000.
+"""
 
 from __future__ import annotations
 
