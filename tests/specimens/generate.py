@@ -17,7 +17,7 @@ from pathlib import Path
 from mlx_diagnose.engine.specimen import Tensor
 from tests.specimens import SIZES, Size, configuration, families, recipe, tables, write_directory, write_weights
 from tests.specimens.hub import environment
-from tests.specimens.recipe import Files, Tensors
+from tests.specimens.recipe import MAIN_FILE, Files, Tensors
 
 _FLOATS = {"F32"}
 
@@ -63,8 +63,11 @@ def differences(model: object, module: object, tensors: Tensors) -> dict[str, li
     }
 
 
-def work_out(family: str, size: Size, work: Path) -> Files:
-    """The tensors of a specimen of ``family``, by weights file; HF_HOME must be ``work / "huggingface"``."""
+def work_out(family: str, size: Size, work: Path) -> tuple[Files, Files, Tensors]:
+    """A specimen's tensors by weights file: what the loader fills the model with, and its parts; the model's parameters.
+
+    HF_HOME must be ``work / "huggingface"``. Differences are printed: some are meant.
+    """
     made = recipe(family)
     config = configuration(family, size)
     path = work / size / made.name
@@ -80,7 +83,7 @@ def work_out(family: str, size: Size, work: Path) -> Files:
     for kind, names in differences(model, made.module(model), loaded).items():
         if names:
             print(f"{family}.{size}: {len(names)} {kind}: {', '.join(names[:8])}")
-    return {**files, **parts}
+    return files, parts, parameters
 
 
 def generate(family: str, work: Path) -> None:
@@ -89,7 +92,10 @@ def generate(family: str, work: Path) -> None:
         if repository.table is not None and repository.build is not None:
             tables.write(repository.table, repository.build())
     for size in SIZES:
-        tables.write(f"{family}.{size}", work_out(family, size, work))
+        files, parts, parameters = work_out(family, size, work)
+        tables.write(f"{family}.{size}", {**files, **parts})
+        if size == "small" and files and not next(iter(files.values())).items() <= parameters.items():
+            tables.write(f"{family}.{size}.mlx", {MAIN_FILE: parameters})
 
 
 def main(names: list[str]) -> None:
