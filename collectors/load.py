@@ -71,6 +71,11 @@ class LoadRun:
         return str((self.mlx_audio or {}).get("category") or "tts")
 
     @property
+    def version(self) -> str | None:
+        """The version that the patient's mlx-audio gives itself."""
+        return (self.mlx_audio or {}).get("version")
+
+    @property
     def failed_stage(self) -> str | None:
         """The stage that an exception ended, or that was running when the process ended."""
         if self.outcome is not None:

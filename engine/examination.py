@@ -80,10 +80,10 @@ class Examination:
         fact = self.memory.one("resolution")
         return str(fact["resolved"]) if fact is not None and fact["family_exists"] else None
 
-    def look_at_files(self) -> None:
-        """config.json and the weights files: what can be seen without running anything."""
+    def look_at_files(self, mlx_audio: str | None = None) -> None:
+        """config.json and the weights files that ``mlx_audio`` (a version) reads: what needs nothing to run."""
         self.ledger.run("config", self._config)
-        self.ledger.run("checkpoint", self._checkpoint)
+        self.ledger.run("checkpoint", lambda: self._checkpoint(mlx_audio))
 
     def look_at_run(self, run: LoadRun) -> None:
         """Everything that explains how ``run`` ended."""
@@ -101,12 +101,13 @@ class Examination:
             raise Skipped("there is no directory to look at")
         self.document = config.collect(self.memory, self.directory)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, mlx_audio: str | None) -> None:
         from mlx_diagnose.collectors import checkpoint
 
         if self.directory is None:
             raise Skipped("there is no directory to look at")
-        self.checkpoint = checkpoint.collect(self.memory, self.directory)
+        formats = checkpoint.formats_of(mlx_audio)
+        self.checkpoint = checkpoint.collect(self.memory, self.directory, formats=formats)
 
     def _environment(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import environment

@@ -178,7 +178,7 @@ class _Course:
     def _next(self, last: Examination, directory: Path | None) -> Examination:
         memory = WorkingMemory(f"e{len(self._episodes)}.")
         examination = Examination(last.located, directory, memory, self._context.ledger)
-        examination.look_at_files()
+        examination.look_at_files(self._episodes[0].run.version)
         return examination
 
 

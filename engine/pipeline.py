@@ -69,7 +69,8 @@ def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase
         rules = load_rules(default_sources(context.options.rule_dirs, context.options.plugins), with_cases=False)
     located = context.located
     examination = Examination(located, located.directory, WorkingMemory(), context.ledger)
-    examination.look_at_files()
+    # The patient has said by now which release it has; if not, today's is assumed.
+    examination.look_at_files(run.version)
     reader.join()
     if process is not None and process.ending is not None and process.ending.outcome == "not-python":
         raise not_python(context.interpreter, process.ending.detail or "")

@@ -93,7 +93,9 @@ _KINDS = (
         "What was asked to be diagnosed.",
         model=_s("as the user wrote it"),
         source=_s("directory, hub or bundle"),
-        state=_s("present, uncached (a hub id with no snapshot here), incomplete (a snapshot without config.json), not-a-directory or unreadable"),
+        state=_s(
+            "present, uncached (a hub id with no snapshot here), incomplete (a snapshot without config.json), not-a-directory or unreadable"
+        ),
         name=_s("the directory or repository name that the loader takes name parts from"),
         path=_so("the directory that the loader reads"),
         category=_s("tts, stt, sts, vad, lid, codec, music"),
@@ -103,7 +105,9 @@ _KINDS = (
         "probe",
         "patient",
         "How the patient process as a whole went: one fact a run.",
-        outcome=_s("completed, crashed, timed-out, memory-exceeded, not-python, no-interpreter, no-mlx-audio, or protocol-error"),
+        outcome=_s(
+            "completed, crashed, timed-out, memory-exceeded, not-python, no-interpreter, no-mlx-audio, or protocol-error"
+        ),
         detail=_so("one line: signal, return code, what was said on stderr"),
         signal=_so("name of the signal that ended it, such as SIGSEGV"),
         stage=_so("the stage it was in when it ended"),
@@ -129,7 +133,9 @@ _KINDS = (
         importable=_b("mlx.core imports"),
         device=_so("gpu or cpu, MLX's default device"),
         metal=_bo("Metal is available"),
-        library_package=_so("the installed distribution that ships the native library (mlx-metal, mlx-cpu, mlx-cuda...), null when there is none"),
+        library_package=_so(
+            "the installed distribution that ships the native library (mlx-metal, mlx-cpu, mlx-cuda...), null when there is none"
+        ),
         error=_so("the message of the ImportError"),
     ),
     _kind(
@@ -191,7 +197,9 @@ _KINDS = (
         declared=_so("model_type of config.json"),
         family=_s("candidate family"),
         category=_s("its category"),
-        reason=_s("same-name-other-category, similar-name, normalised-name, config-keys, known-alias, or supported-since"),
+        reason=_s(
+            "same-name-other-category, similar-name, normalised-name, config-keys, known-alias, or supported-since"
+        ),
         score=_f("0 to 1"),
         since=_so("the mlx-audio release that brought it, for supported-since"),
         best=_b("the best candidate of this run"),
@@ -251,7 +259,9 @@ _KINDS = (
         name=_s("last part"),
         class_name=_s("the class"),
         effect=_s("dropped (silently) or rejected (TypeError)"),
-        housekeeping=_b("a key that every checkpoint may carry (model_type, architectures, transformers_version, torch_dtype, quantization, ...)"),
+        housekeeping=_b(
+            "a key that every checkpoint may carry (model_type, architectures, transformers_version, torch_dtype, quantization, ...)"
+        ),
         line=_io("line in config.json"),
     ),
     _kind(
@@ -285,7 +295,9 @@ _KINDS = (
         score=_f("similarity of the names, 0 to 1"),
         required=_b("the wanted parameter is required"),
         known_alias=_b("the pair is a known alias (n_layers and num_hidden_layers)"),
-        value_fits=_bo("the value, given under the wanted name, makes the load pass or agrees with the shapes; null when not tried"),
+        value_fits=_bo(
+            "the value, given under the wanted name, makes the load pass or agrees with the shapes; null when not tried"
+        ),
         best=_b("no other candidate for either side scores as high"),
         value=_so("JSON text of the value"),
         given_line=_io("line in config.json"),
@@ -299,7 +311,7 @@ _KINDS = (
         expected=_s("int, float, bool, str, list, dict"),
         actual=_s("the JSON type"),
         value=_so("JSON text"),
-        convertible=_b("the value converts without loss (\"512\" to 512)"),
+        convertible=_b('the value converts without loss ("512" to 512)'),
         converted=_so("JSON text of the converted value"),
         line=_io("line in config.json"),
     ),
@@ -338,11 +350,15 @@ _KINDS = (
         "load",
         "An exception met in the load.",
         stage=_s("the stage it happened in"),
-        role=_s("raised (ended the load), cause (of the raised one, explicit or in its context), or swallowed (caught on the way)"),
+        role=_s(
+            "raised (ended the load), cause (of the raised one, explicit or in its context), or swallowed (caught on the way)"
+        ),
         type=_s("class name without module"),
         module=_s("module of the class"),
         message=_s("its text, first 500 characters"),
-        origin=_s("loader, family, codec, mlx, huggingface_hub, transformers, stdlib, or dependency: whose code raised it"),
+        origin=_s(
+            "loader, family, codec, mlx, huggingface_hub, transformers, stdlib, or dependency: whose code raised it"
+        ),
         package=_so("distribution of that code"),
         file=_so("file of the frame that raised it"),
         line=_io("line there"),
@@ -382,7 +398,9 @@ _KINDS = (
         path=_s("dotted config path, as well as it is known"),
         file=_so("who reads it"),
         line=_io("line there"),
-        how=_s("key, attribute, none (an attribute of a section that is null) or message (the exception's text names it)"),
+        how=_s(
+            "key, attribute, none (an attribute of a section that is null) or message (the exception's text names it)"
+        ),
     ),
     _kind(
         "missing_module",
@@ -396,7 +414,9 @@ _KINDS = (
         importer_line=_io("line there"),
         masked_as=_so("the message that hides it (Model type x not supported), null when it is raised as itself"),
         swallowed=_b("it was caught and the load went on"),
-        kind_of=_s("dependency (another distribution), family (the module of the model type itself) or internal (a module of mlx-audio)"),
+        kind_of=_s(
+            "dependency (another distribution), family (the module of the model type itself) or internal (a module of mlx-audio)"
+        ),
         declared=_bo("mlx-audio declares the package as a requirement"),
         declared_extra=_so("the extra of mlx-audio that would bring it"),
     ),
@@ -478,7 +498,9 @@ _KINDS = (
         "A file that holds, or should hold, weights.",
         file=_s("name relative to the model directory"),
         format=_s("safetensors, npz, pytorch, gguf, onnx, flax, tensorflow, nemo or other"),
-        state=_s("ok, lfs-pointer, empty, truncated, header-corrupt, header-too-large, overlap, unsupported-dtype (MLX does not read it), unreadable, dangling-link or not-examined"),
+        state=_s(
+            "ok, lfs-pointer, empty, truncated, header-corrupt, header-too-large, overlap, unsupported-dtype (MLX does not read it), unreadable, dangling-link or not-examined"
+        ),
         read_by_loader=_b("the loader of this category reads this file"),
         size=_i("bytes on disk"),
         expected_size=_io("bytes that the header claims"),
@@ -509,7 +531,9 @@ _KINDS = (
         present=_b("it is there and sound"),
         tensors=_i("tensors that the index assigns to it"),
         outside=_b("its name points outside the model directory"),
-        absent_tensors=_i("tensors that the index assigns to it and no readable file has; 0 where they are there in another file"),
+        absent_tensors=_i(
+            "tensors that the index assigns to it and no readable file has; 0 where they are there in another file"
+        ),
     ),
     _kind(
         "packed_layer",
@@ -584,7 +608,9 @@ _KINDS = (
         "tensor_rename",
         "weights_difference",
         "Unexpected tensors that are the missing ones under another name: shapes agree one to one.",
-        style=_s("prefix-added (the checkpoint has one too many), prefix-removed (it lacks one), prefix-replaced, suffix-replaced or renamed"),
+        style=_s(
+            "prefix-added (the checkpoint has one too many), prefix-removed (it lacks one), prefix-replaced, suffix-replaced or renamed"
+        ),
         found=_s("prefix, suffix or name in the checkpoint; empty for prefix-removed"),
         wanted=_s("what the model calls it; empty for prefix-added"),
         count=_i("tensors that fit after the renaming"),
