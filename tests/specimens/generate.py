@@ -64,7 +64,7 @@ def differences(model: object, module: object, tensors: Tensors) -> dict[str, li
 
 
 def work_out(family: str, size: Size, work: Path) -> tuple[Files, Files, Tensors]:
-    """A specimen's tensors by weights file: what the loader fills the model with, and its parts; the model's parameters.
+    """A specimen's tensors by weights file, those for the loader and those of parts, and the model's parameters.
 
     HF_HOME must be ``work / "huggingface"``. Differences are printed: some are meant.
     """

@@ -56,6 +56,7 @@ class Draft:
     """A specimen while it is being broken: what will be written."""
 
     specimen: Specimen
+    directory: Path
     config: Any
     files: Files
     name: str
@@ -79,9 +80,9 @@ def mutate(specimen: Specimen, kind: str, directory: Path, **options: Any) -> Mu
     if change is None:
         raise ValueError(f"there is no mutation {kind!r}; there are {', '.join(kinds())}")
     files = {file: dict(tensors) for file, tensors in specimen.files.items()}
-    draft = Draft(specimen, copy.deepcopy(dict(specimen.config)), files, specimen.path.name)
+    draft = Draft(specimen, directory, copy.deepcopy(dict(specimen.config)), files, specimen.path.name)
     what, truth = change(draft, **options)
-    return Mutant(kind, what, truth, _written(draft, directory))
+    return Mutant(kind, what, truth, _written(draft))
 
 
 def kinds() -> dict[str, Callable[..., tuple[str, Truth]]]:
@@ -93,9 +94,9 @@ def kinds() -> dict[str, Callable[..., tuple[str, Truth]]]:
     return found
 
 
-def _written(draft: Draft, directory: Path) -> Specimen:
+def _written(draft: Draft) -> Specimen:
     whole = draft.specimen
-    path = directory / draft.name
+    path = draft.directory / draft.name
     write_directory(recipe(whole.family), dict(whole.config), path, whole.hub)
     text = json.dumps(draft.config, indent=2, ensure_ascii=False) + "\n"
     (path / "config.json").write_text(text if draft.config_text is None else draft.config_text, encoding="utf-8")
@@ -361,7 +362,7 @@ def quantised(specimen: Specimen, directory: Path, *, bits: int = 4, group_size:
     becomes (out, in * bits / 32) of U32, with ``x.scales`` and ``x.biases`` of (out, in / group_size).
     """
     files = {file: dict(tensors) for file, tensors in specimen.files.items()}
-    draft = Draft(specimen, copy.deepcopy(dict(specimen.config)), files, specimen.path.name)
+    draft = Draft(specimen, directory, copy.deepcopy(dict(specimen.config)), files, specimen.path.name)
     packed: Tensors = {}
     for name, (dtype, shape) in draft.tensors.items():
         if not _LINEAR.search(name) or shape[-1] % group_size:
@@ -373,7 +374,7 @@ def quantised(specimen: Specimen, directory: Path, *, bits: int = 4, group_size:
         packed[f"{stem}scales"] = packed[f"{stem}biases"] = (dtype, (rows, columns // group_size))
     draft.files[draft.main] = packed
     draft.config["quantization"] = {"group_size": group_size, "bits": bits}
-    return _written(draft, directory)
+    return _written(draft)
 
 
 def quantization_undeclared(draft: Draft) -> tuple[str, Truth]:
@@ -424,13 +425,7 @@ def side_file_missing(draft: Draft, file: str) -> tuple[str, Truth]:
 
 def companion_missing(draft: Draft, repository: str) -> tuple[str, Truth]:
     """A companion repository that is not in the cache; the mutant gets a cache of its own."""
-    home = draft.specimen.hub.with_name(f"{draft.specimen.hub.name}-without")
-    shutil.copytree(draft.specimen.hub, home, dirs_exist_ok=True, copy_function=_link)
-    shutil.rmtree(hub_cache.snapshot(home, repository).parents[1])
+    home = draft.directory / "huggingface"
     draft.specimen = replace(draft.specimen, hub=home, environment=hub_cache.environment(home))
     draft.finish.append(lambda path: shutil.rmtree(hub_cache.snapshot(home, repository).parents[1]))
     return f"{repository} is not cached", Truth("hub/companion-unavailable", (repository,))
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).symlink_to(source)  # a copy would fill the holes
