@@ -63,5 +63,6 @@ def _derived(derive: DeriveTemplate, resolve: Resolver) -> dict[str, Scalar]:
     for name, content in derive.fields:
         value = content.value(resolve) if isinstance(content, Template) else content
         if value is not None:
-            fields[name] = value
+            whole = isinstance(value, int) and VOCABULARY[derive.kind].fields[name].type == "float"
+            fields[name] = float(value) if whole else value  # 1 and 1.0 would be two facts
     return fields

@@ -92,7 +92,7 @@ class _Run:
         self._rules = rules
         self._memory = memory.copy()
         self._notes = list(notes)
-        self._activations: dict[tuple[object, ...], tuple[int, Activation]] = {}
+        self._activations: dict[tuple[object, ...], Activation] = {}
         self._derivations: dict[str, Activation] = {}
         self._derived = 0
 
@@ -101,7 +101,7 @@ class _Run:
             if stratum:
                 self._run_stratum(stratum)
         ordered = sorted(
-            (activation for _, activation in self._activations.values()),
+            self._activations.values(),
             key=activation_key({fact.id: fact for fact in self._memory}),
         )
         findings = make_findings({rule.id: rule for rule in self._rules}, ordered, self._memory)
@@ -154,16 +154,14 @@ class _Run:
     def _conclude(self, network: Network, intake: Intake, matches: Sequence[Match]) -> list[Fact]:
         """Record activations; assert and return the facts that are new."""
         found: list[tuple[Rule, Activation]] = []
-        for index, numbers in matches:
+        # Alternatives in the order of the rule: of those that match the same facts the first speaks.
+        for index, numbers in sorted(matches):
             production = network.productions[index]
             rule = network.rules[production.rule]
             activation = _activation(rule, production, [intake.fact(number) for number in numbers])
             key = (rule.id, activation.facts, frozenset(activation.bindings))
-            known = self._activations.get(key)
-            # Of alternatives that match the same facts the first speaks, whichever the engine found first.
-            if known is None or production.alternative < known[0]:
-                self._activations[key] = (production.alternative, activation)
-            if known is None:
+            if key not in self._activations:
+                self._activations[key] = activation
                 found.append((rule, activation))
         facts = {fact.id: fact for fact in self._memory}
         order = activation_key(facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from mlx_diagnose.engine.model import Scalar
 from mlx_diagnose.engine.rulebase.predicates import predicate
 from mlx_diagnose.engine.rulebase.problems import did_you_mean
@@ -48,31 +50,31 @@ class Scope:
             return None
         if not template.places:
             return (template.text(lambda place: None),)
-        declared, nullable = self._type(template.parts[0]) if len(template.parts) == 1 else ("str", False)
-        if declared is not None and declared != field.type and (declared, field.type) != ("int", "float"):
-            self._tree.problem(node, f"{what} is {field.type}, and {template.source!r} is {declared}")
-            return None
+        types, nullable = self._types(template.parts[0]) if len(template.parts) == 1 else ({"str"}, False)
+        for declared in sorted(types):
+            if declared != field.type and (declared, field.type) != ("int", "float"):
+                self._tree.problem(node, f"{what} is {field.type}, and {template.source!r} is {declared}")
+                return None
         if nullable and not field.nullable:
             hint = "Test for {null: false} where it is bound."
             self._tree.problem(node, f"{what} is never null, and {template.source!r} may be", hint)
             return None
         return (template,)
 
-    def _type(self, part: str | Place | Segment) -> tuple[FieldType | None, bool]:
-        """Type of a place (None: not the same in all alternatives, or not bound), and whether it may be null."""
+    def _types(self, part: str | Place | Segment) -> tuple[Set[FieldType], bool]:
+        """Types that a place has in the alternatives (none if it is not bound), and whether it may be null."""
         if not isinstance(part, Place):
-            return "str", False
+            return {"str"}, False
         found = [_sources(part, conjunction) for conjunction in self._alternatives]
         if not all(found):
-            return None, False
+            return set(), False
         specs = [VOCABULARY[sources[0][0].kind].fields[sources[0][1]] for sources in found]
-        types = {spec.type for spec in specs}
         # A variable that joins is never null, and neither is a field that passed a comparison.
         nullable = any(
             spec.nullable and len(sources) == 1 and not _excludes_null(*sources[0])
             for spec, sources in zip(specs, found, strict=True)
         )
-        return types.pop() if len(types) == 1 else None, nullable
+        return {spec.type for spec in specs}, nullable
 
     def _parsed(self, node: Node, source: str, what: str, merged: bool) -> Template | None:
         try:

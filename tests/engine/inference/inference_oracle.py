@@ -121,7 +121,9 @@ def conclusions(rule, bindings, empty):
     if "derive" in rule:
         kind = rule["derive"]["fact"]
         given = {field: fill(content, bindings) for field, content in rule["derive"]["fields"].items()}
-        return [(kind, {**empty(kind), **{field: value for field, value in given.items() if value is not None}})]
+        fields = {**empty(kind), **{field: value for field, value in given.items() if value is not None}}
+        numbers = {field for field, blank in empty(kind).items() if isinstance(blank, float)}
+        return [(kind, {field: float(value) if field in numbers else value for field, value in fields.items()})]
     head = {
         "rule": rule["id"],
         "failure_class": rule["failure_class"],

@@ -151,10 +151,11 @@ def rule(random, number, some):
 
 
 def derivation(random, names):
-    kind = random.choice(("layers_absent", "weights_difference", "loader"))
+    kind = random.choice(("layers_absent", "weights_difference", "loader", "key_similarity"))
     fields = {}
     for field, (wanted, nullable) in KINDS[kind].items():
-        fitting = sorted(name for name, (have, maybe) in names.items() if have == wanted and (nullable or not maybe))
+        takes = ("int", "float") if wanted == "float" else (wanted,)
+        fitting = sorted(name for name, (have, maybe) in names.items() if have in takes and (nullable or not maybe))
         if fitting and random.random() < 0.7:
             fields[field] = f"${random.choice(fitting)}"
         elif random.random() < 0.5:

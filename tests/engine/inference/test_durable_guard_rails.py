@@ -12,7 +12,15 @@ import sys
 import pytest
 
 from mlx_diagnose.engine.inference import available_engines
-from mlx_diagnose.engine.inference.durable_engine import MAX_RULES, MAX_TESTS, _hash, _Identifiers, _roles, partition
+from mlx_diagnose.engine.inference.durable_engine import (
+    MAX_RULES,
+    MAX_TESTS,
+    _hash,
+    _Identifiers,
+    _patterns,
+    _roles,
+    partition,
+)
 from mlx_diagnose.engine.inference.network import Condition, Production, compile_network
 from tests.engine.inference.rule_making import make_base
 
@@ -143,7 +151,20 @@ def test_rules_are_spread_over_rulesets_within_the_limits():
         assert sorted(index for group in groups for index in group) == list(range(total))
         assert all(len(group) <= MAX_RULES for group in groups)
     assert _roles(production) == [(1, 0), (1, 1), (2, 0), (3, 0)]
-    assert MAX_TESTS < 64
+    assert MAX_TESTS < 64 and MAX_RULES <= 30
+
+
+def test_patterns_keep_to_the_subset():
+    """A test of ``kind`` first, a join that always holds last, negations behind, nothing else."""
+    positive = (Condition(1, (0,)), Condition(1, (0, 1)), Condition(2, ()))
+    production = Production(0, 0, positive, (Condition(3, (1,)),), (0, 1, 2))
+    one = {"one": {"p0": "one"}}
+    assert list(_patterns(production)) == [
+        {"p0": {"kind": "a1"}},
+        {"p1": {"$and": [{"kind": "a1x1"}, {"c0": {"p0": "c0"}}, one]}},
+        {"p2": {"$and": [{"kind": "a2"}, one]}},
+        {"q0$not": {"$and": [{"kind": "a3"}, {"c0": {"p1": "c1"}}, one]}},
+    ]
 
 
 def test_identifiers_never_hash_alike():

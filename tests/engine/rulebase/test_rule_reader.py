@@ -244,6 +244,17 @@ def test_a_field_that_is_never_null_takes_nothing_that_may_be():
     assert problems(tested) == []
 
 
+def test_a_variable_must_fit_the_field_in_every_alternative():
+    either = (
+        "[{any-of: [[{fact: tensor_difference, where: {count: $n}}], [{fact: key_similarity, where: {score: $n}}]]}]"
+    )
+    text = DERIVE.replace(DERIVE[DERIVE.index("when:") : DERIVE.index("derive:")], f"when: {either}\n")
+    integer = "{fact: layers_absent, fields: {in_model: $n}}"
+    text = text.replace(text[text.index("{fact: missing_key") : text.index("\nvalid:")], integer)
+    assert any("layers_absent.in_model is int, and '{n}' is float" in problem for problem in problems(text))
+    assert problems(text.replace(integer, "{fact: key_similarity, fields: {score: $n}}")) == []
+
+
 def test_without_cases_the_rest_keeps_its_lines():
     moved = edited("references:", "# a comment\nreferences:")
     cut = without_cases(moved + "notes: last\n")
