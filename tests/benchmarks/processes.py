@@ -18,6 +18,8 @@ FAMILIES = ("kokoro", "llama", "sesame")
 
 NOTHING = (sys.executable, "-c", "pass")
 VERSION = (sys.executable, "-m", "mlx_diagnose", "--version")
+#: Both sides find their modules compiled, as they do wherever this variable is not set.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 _LOAD = "import sys; from mlx_audio.tts.utils import load_model; load_model(sys.argv[1], lazy=True, strict=True)"
 
 
@@ -65,10 +67,10 @@ def healthy(family: str, directory: Path) -> Case:
     """A full-size specimen of ``family`` under ``directory``; saved runs stay there as well."""
     specimen = make_specimen(family, directory, size="full")
     home = {"MLX_DIAGNOSE_HOME": str(directory / "runs")}
-    return Case(specimen, {**os.environ, **specimen.environment, **home})
+    return Case(specimen, {**ENVIRONMENT, **specimen.environment, **home})
 
 
-def cost(command: Sequence[str], environment: Mapping[str, str] = os.environ) -> Cost:
+def cost(command: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT) -> Cost:
     """Run ``command`` and measure it. Raises CalledProcessError when it does not end with 0.
 
     The peak is the kernel's own count (``wait4``), so nothing is missed between two looks. It is
@@ -85,7 +87,7 @@ def cost(command: Sequence[str], environment: Mapping[str, str] = os.environ) ->
 
 
 def compare(
-    ours: Sequence[str], theirs: Sequence[str], environment: Mapping[str, str] = os.environ, *, rounds: int
+    ours: Sequence[str], theirs: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT, *, rounds: int
 ) -> Comparison:
     """``rounds`` runs of both commands by turns, so that a busy machine is busy for both."""
     pairs = [(cost(ours, environment), cost(theirs, environment)) for _ in range(rounds + 1)][1:]
