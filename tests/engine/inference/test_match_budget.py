@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_diagnose.engine.inference import budget
-from mlx_diagnose.engine.inference.network import Condition, Message, Production
+from mlx_diagnose.engine.inference import available_engines, budget, infer
+from mlx_diagnose.engine.inference.network import Condition, Message, Production, compile_network
+from tests.engine.inference.rule_making import make_base, make_memory
 
 
 def brute_force(production: Production, messages: list[Message], limit: int) -> bool:
@@ -50,3 +51,24 @@ def test_a_large_join_is_counted_quickly(joined):
     one = Production(0, 0, tuple(Condition(1, (0 if joined else place,)) for place in range(4)), (), ())
     messages = [Message(1, number, (number,)) for number in range(5000)]
     assert budget.overflowing([one], messages) == (set() if joined else {0})
+
+
+def test_patterns_are_put_in_an_order_in_which_each_joins_an_earlier_one():
+    base = make_base(
+        a="when: [{fact: config_key, where: {path: $p}}, {fact: absent_key, where: {path: $q}}, "
+        "{fact: key_similarity, where: {given: $p, wanted: $q}}]\nfinding: {cause: '{p} {q}'}"
+    )
+    assert compile_network(base.rules).productions[0].order == (0, 2, 1)
+    facts = [
+        fact
+        for n in range(300)
+        for fact in (
+            ("config_key", {"path": f"p{n}"}),
+            ("absent_key", {"path": f"q{n}"}),
+            ("key_similarity", {"given": f"p{n}", "wanted": f"q{n}"}),
+        )
+    ]
+    for engine in available_engines():
+        inference = infer(base, make_memory(*facts), engine=engine)
+        assert inference.notes == () and len(inference.findings) == 300
+        assert [alias for alias, _ in inference.activations[0].facts] == ["config_key", "absent_key", "key_similarity"]
