@@ -202,3 +202,15 @@ def test_clips_stands_in_for_a_durable_rules_that_does_not_import(tmp_path, cont
 def test_durable_rules_is_preferred_where_it_is_installed():
     expected = "durable" if "durable" in ENGINES else "clips"
     assert infer(make_base(), make_memory()).engine == expected
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_derived_facts_are_numbered_by_what_they_say(engine, order):
+    base = make_base(a="when: [{fact: config_key, where: {path: $p}}]\nderive: {fact: family, fields: {name: $p}}")
+    facts = [("config_key", {"path": path}) for path in ("k2", "k10", "k1")][::order]
+    inference = infer(base, make_memory(*facts), engine=engine)
+    assert [(fact.id, fact["name"]) for fact in inference.memory.of("family")] == [
+        ("family-1", "k1"),
+        ("family-2", "k2"),
+        ("family-3", "k10"),
+    ]
