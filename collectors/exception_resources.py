@@ -97,7 +97,7 @@ def _failed_to_open(doc: ExceptionDoc) -> bool:
 
 def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     path = _wanted_path(doc)
-    if path is None:
+    if path is None or (scene.sources.local and os.path.isdir(path)):
         return
     frame = doc.innermost
     in_model, in_package = _inside(scene.model_directory, path), origin_of(path)
@@ -128,7 +128,7 @@ def _wanted_path(doc: ExceptionDoc) -> str | None:
     if path is None and not doc.is_a("LocalEntryNotFoundError", "HfHubHTTPError"):
         first = doc.message.strip().splitlines()[0] if doc.message.strip() else ""
         path = next((match["file"] for match in (p.search(first) for p in _WANTED_FILE) if match), None)
-    if path is None or os.path.isdir(path) or doc.attributes.get("errno", 2) not in (2, 20):
+    if path is None or doc.attributes.get("errno", 2) not in (2, 20):
         return None
     return path.strip().strip("'\"")
 

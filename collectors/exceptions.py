@@ -16,6 +16,7 @@ from mlx_diagnose.collectors import exception_arguments, exception_imports, exce
 from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
 from mlx_diagnose.collectors.exception_scene import Scene
 from mlx_diagnose.collectors.origins import Origin, origin_of
+from mlx_diagnose.collectors.source_places import NoSources, SourceReader
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
@@ -31,12 +32,14 @@ _FROM_MLX = r"^\[[a-z_]+(?:::[a-z_]+)*\] "
 class ExceptionContext:
     """What is known about the run besides its exceptions; everything may be absent.
 
-    ``packages`` maps canonical distribution names to installed versions.
+    ``packages`` maps canonical distribution names to installed versions. ``local``: the files that
+    frames and messages name are those of this machine, and may be looked at.
     """
 
     model_directory: Path | None = None
     config: Mapping[str, Any] | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    local: bool = True
 
 
 _READERS: tuple[Callable[[Scene, ExceptionDoc, Provenance], None], ...] = (
@@ -56,7 +59,8 @@ def collect(memory: WorkingMemory, exceptions: Sequence[ExceptionDoc], context: 
     chain = [doc for doc in exceptions if doc.role != "swallowed"]
     root = max(chain, key=lambda doc: doc.order, default=None)
     raised = next((doc for doc in chain if doc.role == "raised"), chain[0] if chain else None)
-    scene = Scene(memory, context.model_directory, context.config, context.packages, raised, chain)
+    sources = SourceReader() if context.local else NoSources()
+    scene = Scene(memory, context.model_directory, context.config, context.packages, raised, chain, sources)
     for doc in exceptions:
         innermost = doc.innermost
         at = Provenance(

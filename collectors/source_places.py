@@ -21,7 +21,12 @@ class Place:
 
 
 class SourceReader:
-    """Reads source files once; what cannot be read or parsed simply has no places."""
+    """Reads source files once; what cannot be read or parsed simply has no places.
+
+    ``local``: paths are those of this machine.
+    """
+
+    local = True
 
     def __init__(self) -> None:
         self._trees: dict[str, tuple[ast.Module | None, list[str]]] = {}
@@ -55,6 +60,15 @@ class SourceReader:
         if file not in self._trees:
             self._trees[file] = _parse(file)
         return self._trees[file]
+
+
+class NoSources(SourceReader):
+    """For frames of another machine: a file of the same name here would be another one."""
+
+    local = False
+
+    def _read(self, file: str) -> tuple[ast.Module | None, list[str]]:
+        return None, []
 
 
 def _spans(node: ast.stmt, number: int) -> bool:

@@ -46,6 +46,7 @@ class ReleaseDefect:
 
     ``broken`` is the affected range of ``package``; ``requires`` the ranges of other
     distributions under which it shows; empty ``families`` or ``systems`` mean all.
+    ``failure_class`` is that of the failure it causes.
     """
 
     id: str
@@ -59,6 +60,7 @@ class ReleaseDefect:
     families: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     requires: Mapping[str, str] = field(default_factory=dict)
+    failure_class: str | None = None
 
 
 def distribution_of(module: str) -> Distribution:
