@@ -214,3 +214,14 @@ def test_derived_facts_are_numbered_by_what_they_say(engine, order):
         ("family-2", "k2"),
         ("family-3", "k10"),
     ]
+
+
+def test_of_alternatives_that_match_the_same_facts_the_first_speaks(engine):
+    base = make_base(
+        a="when:\n  - {fact: config_key, where: {path: $p}}\n"
+        "  - any-of: [[{not: {fact: probe}}], [{not: {fact: target}}], [{not: {fact: loader}}]]\nfinding: {cause: c}"
+    )
+    (activation,) = infer(base, make_memory(("config_key", {"path": "x"})), engine=engine).activations
+    assert activation.absent == ("no probe()",)
+    (activation,) = infer(base, make_memory(("config_key", {"path": "x"}), ("probe", {})), engine=engine).activations
+    assert activation.absent == ("no target()",)
