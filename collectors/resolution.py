@@ -115,9 +115,17 @@ def _assert_candidates(
 ) -> None:
     declared = declared_type(config)[0]
     # Where a name led somewhere, that it was wrong shows only by a failure behind it.
-    if resolution["family_exists"] and (declared is not None or not memory.of("stage", status="failed")):
-        return
-    found = candidates(mlx_audio_dir, category, declared, config)
+    if resolution["family_exists"]:
+        stages = {"name": "construct"} if declared is not None else {}
+        if not memory.of("stage", status="failed", **stages):
+            return
+        # The declared type was taken and does not fit: it is no hint to another.
+        declared = None
+    found = [
+        candidate
+        for candidate in candidates(mlx_audio_dir, category, declared, config)
+        if (candidate.category, candidate.family) != (category, resolution["resolved"])
+    ]
     best = _best(found)
     for candidate in found:
         memory.add(

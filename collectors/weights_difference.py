@@ -75,7 +75,8 @@ def collect(
         groups = _groups(difference, received, model)
         _differences(memory, groups, stored, received)
         _summary(memory, difference, groups, received, model, matched, strict=strict, raised=raised)
-        _renames(memory, difference)
+        lost = () if difference.unexpected or not whole else _lost_renamings(stored, model, difference, names)
+        _renames(memory, difference, lost)
         _layouts(memory, difference, stored, received, model, names)
         if whole:
             _layers(memory, difference, received, model)
@@ -178,8 +179,18 @@ def _of_quantization(name: str, received: TensorTable, model: TensorTable) -> bo
     return any(name in table and table[name].dtype == "uint32" for table in (received, model))
 
 
-def _renames(memory: WorkingMemory, difference: Difference) -> None:
-    for renaming in sorted(difference.renamings, key=lambda renaming: -len(renaming.pairs))[:MAX_FACTS]:
+def _lost_renamings(
+    stored: TensorTable, model: TensorTable, difference: Difference, names: Mapping[str, str]
+) -> Sequence[Renaming]:
+    """Renamings among what sanitize took away: one that keeps only names it knows drops misnamed tensors unseen."""
+    lost = {name: info for name, info in stored.items() if name not in names}
+    return find_renamings(lost, {name: model[name] for name in difference.missing}) if difference.missing else ()
+
+
+def _renames(memory: WorkingMemory, difference: Difference, lost: Sequence[Renaming]) -> None:
+    renamings = [*difference.renamings, *lost]
+    unexpected = len(difference.unexpected) or sum(len(renaming.pairs) for renaming in lost)
+    for renaming in sorted(renamings, key=lambda renaming: -len(renaming.pairs))[:MAX_FACTS]:
         count = len(renaming.pairs)
         memory.add(
             "tensor_rename",
@@ -189,7 +200,7 @@ def _renames(memory: WorkingMemory, difference: Difference) -> None:
             wanted=clean(renaming.wanted),
             count=count,
             share_of_missing=round(count / len(difference.missing), 4),
-            share_of_unexpected=round(count / len(difference.unexpected), 4),
+            share_of_unexpected=round(count / unexpected, 4),
             example_found=clean(renaming.pairs[0][0]),
             example_wanted=clean(renaming.pairs[0][1]),
             ambiguous=renaming.ambiguous,
