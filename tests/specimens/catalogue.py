@@ -174,17 +174,20 @@ OF_QUANTISED: Mapping[str, tuple[Case, ...]] = {
 #: What loads all the same, by family: kinds whose damage is dropped, mended or not looked at.
 TOLERATED: Mapping[str, frozenset[str]] = {
     "bailingmm": frozenset({"tensor-extra"}),
+    "bark": frozenset({"companion-missing"}),
     "chatterbox": frozenset({"shard-missing", "tensor-dropped", "tensor-renamed", "shape-changed"}),
     "chatterbox_turbo": frozenset(
         {"shard-missing", "tensor-dropped", "tensor-extra", "tensor-renamed", "shape-changed", "prefix-added"}
     ),
+    "confucius4": frozenset({"tensor-dropped", "shape-changed"}),
     "dense": frozenset({"tensor-extra"}),
     "irodori_tts": frozenset({"companion-missing"}),
     "kokoro": frozenset({"tensor-extra"}),
     "kugelaudio": frozenset({"tensor-extra"}),
     "qwen3_tts": frozenset({"side-file-missing", "mlx-layout"}),
+    "sesame": frozenset({"mlx-layout"}),
     "soprano": frozenset({"prefix-removed"}),
-    "vibevoice": frozenset({"tensor-extra"}),
+    "vibevoice": frozenset({"tensor-extra", "mlx-layout"}),
     "voxcpm": frozenset({"convolution-transposed", "mlx-layout"}),
 }
 

@@ -158,9 +158,9 @@ def key_unknown(draft: Draft, path: str, value: Any = 1) -> tuple[str, Truth]:
 
 
 def value_changed(draft: Draft, path: str, value: Any) -> tuple[str, Truth]:
-    """A value that contradicts the checkpoint."""
+    """A value that contradicts the checkpoint; the key may be new."""
     section, key = _parent(draft.config, path)
-    old = section[key]
+    old = section.get(key)
     section[key] = value
     return f"{path} was changed from {old!r} to {value!r}", Truth("config/value-mismatch", (path,))
 
@@ -345,9 +345,11 @@ def weights_absent(draft: Draft) -> tuple[str, Truth]:
 
 
 def _plain(draft: Draft) -> str:
-    """A tensor from the middle that is nothing special: a matrix, whose name ends in weight."""
-    names = [name for name, (_, shape) in draft.tensors.items() if len(shape) == 2 and name.endswith("weight")]
-    return names[len(names) // 2]
+    """A tensor from the middle that is nothing special: a weight, of a matrix if there are any."""
+    names = [name for name, (_, shape) in draft.tensors.items() if shape and name.endswith("weight")]
+    matrices = [name for name in names if len(draft.tensors[name][1]) == 2]
+    chosen = matrices or names
+    return chosen[len(chosen) // 2]
 
 
 # -- quantisation -------------------------------------------------------------------------
