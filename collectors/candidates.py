@@ -26,12 +26,16 @@ _TRIVIAL = 1
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An edit, how likely it is (larger first), what it was read off, and the default it overrides."""
+    """An edit, how likely it is (larger first), what it was read off, and the default it overrides.
+
+    ``must_load``: to get further is not enough, since any other family may fail later.
+    """
 
     edit: Edit
     weight: float
     evidence: str | None = None
     default: Any = None
+    must_load: bool = False
 
 
 def candidates(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> list[Candidate]:
@@ -113,7 +117,11 @@ def _model_types(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
     operation = "replace" if "model_type" in config else "add"
     for position, family in enumerate(dict.fromkeys(wanted)):
         if family != config.get("model_type"):
-            yield Candidate(Edit(operation, ("model_type",), family), 28 - position)  # type: ignore[arg-type]
+            yield Candidate(
+                Edit(operation, ("model_type",), family),  # type: ignore[arg-type]
+                28 - position,
+                must_load=family != declared_family,
+            )
 
 
 def _quantization(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:

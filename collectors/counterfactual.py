@@ -53,7 +53,11 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
         tried.append((candidate, changed, outcome))
         if outcome.loads:
             left = min(left, RIVALS)
-    better = [entry for entry in tried if _better(entry[2], base)]
+    better = [
+        (candidate, changed, outcome)
+        for candidate, changed, outcome in tried
+        if outcome.loads or (not candidate.must_load and _better(outcome, base))
+    ]
     if not better:
         return None
     rank = max(outcome.rank() for _, _, outcome in better)

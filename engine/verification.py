@@ -17,6 +17,8 @@ from mlx_diagnose.collectors.counterfactual import Repair
 from mlx_diagnose.collectors.trials import Outcome, Trials
 from mlx_diagnose.engine.model import Finding, Fix, stage_index
 
+#: Keys that choose the family: every value that names one passes the stage that a wrong one failed.
+_TYPE_KEYS = ("/model_type", "/architecture")
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
 TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
 _HELPS = "it helps, but "
@@ -59,6 +61,10 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, r
         return replace(fix, reason="ambiguous: another change of the same size also passes")
     if outcome.loads:
         return replace(fix, applicability="verified", reason=LOADS)
+    if any(step.get("path") in _TYPE_KEYS for step in fix.config_patch):
+        return replace(
+            fix, reason=f"ambiguous: any family passes {base.stage}; with this one {outcome.stage} fails next"
+        )
     return replace(
         fix,
         applicability="verified",

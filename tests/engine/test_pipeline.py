@@ -197,3 +197,28 @@ def test_what_is_behind_a_truncated_file_is_seen_by_its_header(specimen: Callabl
     assert (second.failure_class, names(second)) == ("config/value-mismatch", {"hidden_size"})
     assert second.observed_after == tuple(fix.id for fix in first.fixes[:1])
     assert [fix.applicability for fix in second.fixes if fix.config_patch] == ["verified"]
+
+
+def test_a_family_that_only_passes_the_resolution_is_not_proven(specimen: Callable[..., Path], tmp_path: Path) -> None:
+    def change(config: dict[str, Any]) -> None:
+        config["model_type"] = "kokoro_tts"
+        del config["n_token"]
+
+    path = specimen("kokoro", change).rename(tmp_path / "a-voice")
+    report = examine(path)
+    patches = [
+        fix
+        for finding in report.findings
+        for fix in finding.fixes
+        if any(step["path"] == "/model_type" for step in fix.config_patch)
+    ]
+    assert {fix.applicability for fix in patches} <= {"unverified"}
+    assert all("ambiguous" in str(fix.reason) for fix in patches)
+
+
+def test_a_family_that_loads_is_proven(specimen: Callable[..., Path], tmp_path: Path) -> None:
+    path = specimen("kokoro", lambda config: config.__setitem__("model_type", "Kokoro")).rename(tmp_path / "a-voice")
+    (root,) = [finding for finding in examine(path).findings if finding.root]
+    assert root.failure_class.startswith("architecture/")
+    (fix,) = [fix for fix in root.fixes if fix.config_patch]
+    assert (fix.applicability, fix.config_patch[0]["value"]) == ("verified", "kokoro")
