@@ -59,7 +59,9 @@ def test_a_rule_lies_in_the_folder_of_its_area(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES.rules, ids=lambda rule: rule.id)
 def test_a_text_does_not_say_what_is_not_known(rule: Rule) -> None:
     """A field that may be null stands in a segment, or was tested for a value."""
-    spoken = [str(place) for template in _texts(rule) for place in _outside_segments(template) if _may_be_null(rule, place)]
+    spoken = [
+        str(place) for template in _texts(rule) for place in _outside_segments(template) if _may_be_null(rule, place)
+    ]
     assert not spoken
 
 
