@@ -61,12 +61,18 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
 
 def _explained_otherwise(memory: WorkingMemory) -> bool:
     """The tensors differ for a reason that no number of the config has: files, order of axes, names."""
+    difference = memory.one("weights_difference")
+    most_misnamed = difference is not None and int(str(difference["missing"])) > int(str(difference["matched"]))
     return bool(
         any(fact["absent_tensors"] != 0 for fact in memory.of("shard", present=False))
         or memory.of("tensor_layout", all_shape_differences=True)
-        or any(
-            float(fact["share_of_missing"] or 0) > 0.9 or float(fact["share_of_unexpected"] or 0) > 0.9
-            for fact in memory.of("tensor_rename", ambiguous=False)
+        or (
+            # A few renamed tensors may as well be layers that a number of the config assigns elsewhere.
+            most_misnamed
+            and any(
+                float(fact["share_of_missing"] or 0) > 0.9 or float(fact["share_of_unexpected"] or 0) > 0.9
+                for fact in memory.of("tensor_rename", ambiguous=False)
+            )
         )
     )
 
@@ -172,15 +178,21 @@ def _numbers(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> 
                     default,
                 )
         for in_model, in_checkpoint, stem in counts:
-            if value == in_model or value > in_model:
-                new = value + in_checkpoint - in_model
-                if new > 0:
-                    yield Candidate(
-                        Edit(operation, path, new),  # type: ignore[arg-type]
-                        9 if value == in_model else 2,
-                        f"{stem} has {in_checkpoint} layers in the checkpoint, {in_model} in the model",
-                        default,
-                    )
+            evident = f"{stem} has {in_checkpoint} layers in the checkpoint, {in_model} in the model"
+            for new, likely in _counting(value, in_model, in_checkpoint, "layer" in str(path[-1])):
+                yield Candidate(Edit(operation, path, new), likely, evident, default)  # type: ignore[arg-type]
+
+
+def _counting(value: int, in_model: int, in_checkpoint: int, of_layers: bool) -> Iterator[tuple[int, float]]:
+    """Values that ``value`` may want to be when the model has ``in_model`` layers, the checkpoint ``in_checkpoint``."""
+    missing = in_checkpoint - in_model
+    if value == in_model:
+        yield in_checkpoint, 9
+    elif value > in_model and value + missing > 0:
+        yield value + missing, 2
+    if of_layers and value - missing > 0:
+        # Layers may be shared out between parts: what one has too many, another has too few.
+        yield value - missing, 2
 
 
 def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]:

@@ -15,7 +15,10 @@ _HERE = Provenance("load")
 
 @dataclass(slots=True)
 class LoadRun:
-    """Messages of one run, by subject. ``outcome`` is None when the process ended before it came."""
+    """Messages of one run, by subject. ``outcome`` is None when the process ended before it came.
+
+    ``given`` counts the tensors that a load which passed was given after sanitize.
+    """
 
     hello: Message | None = None
     mlx_audio: Message | None = None
@@ -32,6 +35,7 @@ class LoadRun:
     reaches: list[Message] = field(default_factory=list)
     steps: dict[str, Message] = field(default_factory=dict)
     unavailable: list[Message] = field(default_factory=list)
+    given: int = 0
 
     def take(self, messages: Iterable[Message]) -> LoadRun:
         """Gather messages; the latest of a kind counts."""
@@ -45,6 +49,8 @@ class LoadRun:
                 self.caught = message["exceptions"]
             elif kind == "reach":
                 self.reaches.append(message)
+            elif kind == "given":
+                self.given = message["count"]
             elif kind == "unavailable":
                 self.unavailable.append(message)
             elif kind == "signature":

@@ -33,11 +33,14 @@ class Outcome:
         return self.stage is None
 
     def rank(self) -> tuple[int, int]:
-        """Larger is better: later stages first, then fewer mismatches.
+        """Larger is better: later stages first, then fewer mismatches; of loads, the one that took more tensors.
 
-        Mismatches count only at the load stage; elsewhere the model was not compared.
+        Mismatches count only at the load stage; elsewhere the model was not compared. A sanitize
+        that drops what the model has no place for lets a model load that is too small.
         """
-        return (len(STAGES) if self.stage is None else stage_index(self.stage), -self.mismatches)
+        if self.stage is None:
+            return len(STAGES), self.run.given
+        return stage_index(self.stage), -self.mismatches
 
 
 def outcome_of(run: LoadRun, directory: Path | None) -> Outcome:

@@ -155,6 +155,7 @@ class Loader:
                 if not strict:
                     self._send_tables(raised=False)
                 result = function(model, weights, *args, **kwargs)
+            self._channel.send("given", count=len(weights))
             self.seen.pop("model", None)
             self.seen.pop("weights", None)
             return result
