@@ -31,7 +31,7 @@ _OF_NO_FAMILY = frozenset({"LocalEntryNotFoundError", "OfflineModeIsEnabled"})
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What is known beside the exceptions; ``at_least`` and ``below`` bound a version of mlx-audio that is not known."""
+    """What is known beside the exceptions; ``at_least`` and ``below`` bound mlx-audio if its version is not known."""
 
     packages: Mapping[str, str] = field(default_factory=dict)
     system: str | None = None
@@ -51,7 +51,7 @@ def collect(
     """Assert release_defect. ``complaints`` are lines of installers."""
     for defect in release_defects():
         doc = next((doc for doc in chain if _has_symptom(defect.seen, doc)), None)
-        if doc is None and not any(_alike(defect.seen.partition(": ")[2], line) for line in complaints):
+        if doc is None and not any(_alike(defect.seen, line) for line in complaints):
             continue
         versions = possible_versions(defect.package, circumstances)
         inside = [version for version in versions if _in_range(version, defect.broken)]
@@ -61,7 +61,7 @@ def collect(
         memory.add(
             "release_defect",
             _HERE,
-            id=defect.id,
+            defect=defect.id,
             package=defect.package,
             broken=defect.broken,
             fixed_in=defect.fixed_in,

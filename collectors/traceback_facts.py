@@ -191,6 +191,10 @@ def _resolution(memory: WorkingMemory, reading: Reading, circumstances: Circumst
 
     asked, category = reading.model.missing_type, reading.model.category or "tts"
     if asked is None:
+        declared = reading.model.declared
+        since = supported_since(declared, category) if declared is not None else None
+        if declared is not None and since is not None and reading.stage == "architecture":
+            _candidate(memory, declared, since.family, category, "supported-since", since.release)
         return
     since = supported_since(asked, category)
     elsewhere = [other for other, found in families().items() if other != category and asked in found]

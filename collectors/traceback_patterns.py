@@ -26,6 +26,7 @@ SUGGESTION = re.compile(r"(?:\. Did you mean: '[^'\n]*'\?| Did you forget to imp
 FENCE = re.compile(r"^\s*(?:```|~~~\w*$)")
 WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\")
 WINDOWS_FILE = re.compile(r"'([A-Za-z]:\\[^'\n]+)'")
+ABSENT_FILE = re.compile(r"\bnot found: ([^\n'\"]{1,500}\.\w{2,11})\s*$")
 
 #: What is no part of a message any more: prompts, lines of a log, rules of exception groups and notebooks.
 OTHER_TEXT = re.compile(

@@ -85,8 +85,7 @@ _MESSAGES: tuple[tuple[frozenset[str], re.Pattern[str], str], ...] = tuple(
         ("FileNotFoundError", r"^Config not found at", "config"),
         ("JSONDecodeError", r"", "config"),
         ("TypeError", r"__init__\(\) (?:missing|got an unexpected)", "construct"),
-        ("LocalEntryNotFoundError RepositoryNotFoundError RevisionNotFoundError GatedRepoError", r"", "resolve"),
-        ("OfflineModeIsEnabled HFValidationError", r"", "resolve"),
+        ("HFValidationError", r"", "resolve"),
         ("FileNotFoundError", r"^Local path not found", "resolve"),
         ("ValueError", r"tuple\.index\(x\)", "resolve"),
     )

@@ -110,6 +110,9 @@ def _bases(name: str) -> tuple[str, ...]:
 
 
 def _attributes(name: str, message: str) -> Mapping[str, str]:
-    """The file of an OSError on Windows, whose path is printed with doubled backslashes."""
+    """The file that an OSError speaks of; on Windows its path is printed with doubled backslashes."""
     path = patterns.WINDOWS_FILE.search(message)
-    return {"filename": file_name(path[1].replace("\\\\", "\\"))} if path else {}
+    if path:
+        return {"filename": file_name(path[1].replace("\\\\", "\\"))}
+    absent = patterns.ABSENT_FILE.search(message) if name == "FileNotFoundError" else None
+    return {"filename": file_name(absent[1])} if absent else {}

@@ -212,8 +212,20 @@ class Patient:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """Something that could not be looked at: ``what`` it is, what it would tell, and the ``rules`` that ask for it."""
+
+    what: str
+    tells: str
+    rules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Everything a run learnt; rendered as text or as the JSON that the contract fixes."""
+    """Everything a run learnt; rendered as text or as the JSON that the contract fixes.
+
+    ``needs`` names what would tell more, where a diagnosis had to do without.
+    """
 
     run_id: str
     saved_at: str | None
@@ -227,6 +239,7 @@ class Report:
     collectors: Sequence[CollectorOutcome]
     timings: Mapping[str, float]
     network: Mapping[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
+    needs: Sequence[Need] = ()
 
 
 class ExitCode(int, Enum):

@@ -10,7 +10,7 @@ from mlx_diagnose.engine.model import Fact
 from mlx_diagnose.engine.rulebase.rule import Rule
 
 #: Areas of failure classes that can end a stage: a rule about the hub is not near a failing matrix.
-_AREAS: Mapping[str, tuple[str, ...]] = {
+AREAS: Mapping[str, tuple[str, ...]] = {
     "resolve": ("hub", "config"),
     "config": ("hub", "config"),
     "architecture": ("architecture", "dependency", "code"),
@@ -34,7 +34,7 @@ def nearest_rules(rules: Iterable[Rule], facts: Sequence[Fact], stage: str, limi
     near = []
     for rule in rules:
         area = (rule.failure_class or "").partition("/")[0]
-        if rule.finding is None or rule.severity != "error" or area not in _AREAS.get(stage, ()):
+        if rule.finding is None or rule.severity != "error" or area not in AREAS.get(stage, ()):
             continue
         alternative = why_not(rule, facts).alternatives[0]
         found = _found(alternative)

@@ -681,7 +681,7 @@ _KINDS = (
         "release_defect",
         "release_defects",
         "A known defect of a release whose symptom is that of this failure, and which nothing known of it rules out.",
-        id=_s("its name in knowledge_base/releases.yaml"),
+        defect=_s("its name in knowledge_base/releases.yaml"),
         package=_s("the distribution that has to change"),
         broken=_s("its releases that have the defect, as a range"),
         fixed_in=_so("the first release without it"),

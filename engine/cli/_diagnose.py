@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mlx_diagnose import __version__
+from mlx_diagnose.engine.cli import _pasted
 from mlx_diagnose.engine.cli._commands import load, subcommands
 from mlx_diagnose.engine.cli._output import StatusLine
 from mlx_diagnose.engine.cli._reporting import Reporting, reporting_options
@@ -39,7 +40,10 @@ class _WithSubcommands(click.Command):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="A MODEL that has the name of a command is written ./NAME.",
 )
-@click.argument("model")
+@click.argument("model", required=False)
+@click.option(
+    "--traceback", metavar="FILE", help="Classify a pasted traceback instead of a model; - for standard input."
+)
 @click.option("--python", metavar="PY", help="Interpreter to examine; else the activated environment's, else ours.")
 @click.option("--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default.")
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub model.")
@@ -69,8 +73,11 @@ class _WithSubcommands(click.Command):
 @click.option("--no-plugins", is_flag=True, help="Leave installed rule packs out.")
 @reporting_options
 @click.version_option(__version__, "--version", message="diagnose %(version)s")
+@click.pass_context
 def diagnose(
-    model: str,
+    context: click.Context,
+    model: str | None,
+    traceback: str | None,
     python: str | None,
     category: str | None,
     revision: str | None,
@@ -90,9 +97,14 @@ def diagnose(
     Exits with 0 if it loads, 1 if a failure was diagnosed, 2 for wrong usage, 3 if no rule
     explains the failure, 4 for invalid rules, 70 for a defect of diagnose itself.
     """
-    check_model(model)
+    if traceback is not None:
+        _pasted.check_alone(context, model)
+    elif model is None:
+        raise click.MissingParameter(ctx=context, param_hint="'MODEL'", param_type="argument")
+    else:
+        check_model(model)
     options = Options(
-        model=model,
+        model=model or "",
         python=python,
         category=category,
         revision=revision,
@@ -104,6 +116,8 @@ def diagnose(
         rule_dirs=rule_dirs,
         plugins=not no_plugins,
     )
+    if traceback is not None:
+        return reporting.deliver(_pasted.classify(traceback, options))
     from mlx_diagnose.engine import pipeline
 
     with StatusLine() as progress:

@@ -23,6 +23,7 @@ from mlx_diagnose.engine.model import (
     Fact,
     Finding,
     Fix,
+    Need,
     Patient,
     Provenance,
     Report,
@@ -79,6 +80,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "network": dict(report.network),
         "timings": dict(report.timings),
         "collectors": [asdict(outcome) for outcome in report.collectors],
+        **({"needs": [asdict(need) for need in report.needs]} if report.needs else {}),
     }
     cleaned = _clean(document, sanitise.tokens(os.environ))
     assert isinstance(cleaned, dict)
@@ -185,6 +187,7 @@ def _report(document: Mapping[str, Any]) -> Report:
         collectors=tuple(CollectorOutcome(**outcome) for outcome in document["collectors"]),
         timings=dict(document["timings"]),
         network=dict(document["network"]),
+        needs=tuple(Need(need["what"], need["tells"], tuple(need["rules"])) for need in document.get("needs", ())),
     )
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from mlx_diagnose.engine.model import CollectorOutcome, Report, StageResult, StageStatus
+from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResult, StageStatus
 from mlx_diagnose.engine.report.finding_text import finding_lines
 from mlx_diagnose.engine.report.sanitise import lines, one_line
 from mlx_diagnose.engine.report.view import View, cells, home_relative, source_place
@@ -26,6 +26,8 @@ def render(report: Report, view: View) -> str:
         _headline(report, view),
         list(_ladder(report.stages, view)),
         *_findings(report, view),
+        list(_known_defects(report, view)),
+        list(_needs(report, view)),
         list(_not_examined(report, view)),
         list(_details(report, view)) if view.verbose else [],
         list(_footer(report, view)),
@@ -63,6 +65,8 @@ def _outcome(report: Report) -> str:
         return f"does not load: {_failure(failed)}; {found}."
     if failed is not None:
         return f"does not load: {_failure(failed)}, and no rule explains why."
+    if any(found.severity == "error" for found in report.findings):
+        return "fails, and no rule explains why." if report.facts else "tells of no failure."
     stopped = next((stage for stage in report.stages if stage.status == "blocked"), None)
     if stopped is not None:
         return f"could not be run to the end: {stopped.name} is blocked."
@@ -193,7 +197,38 @@ def _findings(report: Report, view: View) -> Iterator[list[str]]:
         yield [view.paint(line, "dim") for line in told]
 
 
+# -- known defects -------------------------------------------------------------------------------
+
+
+def _known_defects(report: Report, view: View) -> Iterator[str]:
+    """Defects of releases that show like this failure, the surest first."""
+    defects = [fact for fact in report.facts if fact.kind == "release_defect"]
+    if defects:
+        yield view.paint("Known defects that show like this", "bold")
+    for fact in sorted(defects, key=lambda fact: (not fact["version_known"], not fact["family_known"])):
+        told = one_line(
+            f"{fact['package']} {fact['broken']}{_defect_conditions(fact)}: {fact['what']} {fact['remedy']}"
+        )
+        yield from view.fold(f"{told} ({one_line(str(fact['defect']))})", _INDENT * 2, _INDENT)
+
+
+def _defect_conditions(fact: Fact) -> str:
+    version, family = fact["version"], fact["family"]
+    if fact["version_known"]:
+        known = f" ({version} is installed)" if version is not None else ""
+    else:
+        known = ", if that is installed"
+    return known if fact["family_known"] else f"{known}, if the model is of the family {family}"
+
+
 # -- what could not be looked at -----------------------------------------------------------------
+
+
+def _needs(report: Report, view: View) -> Iterator[str]:
+    if report.needs:
+        yield view.paint("Would tell more", "bold")
+    for need in report.needs:
+        yield from view.fold(f"{one_line(need.what)}: {one_line(need.tells)}", _INDENT * 2, _INDENT)
 
 
 def _not_examined(report: Report, view: View) -> Iterator[str]:
