@@ -87,7 +87,10 @@ class LoadRun:
         if self.outcome is not None:
             return None if self.outcome["loads"] else str(self.outcome["stage"])
         running = [name for name, step in self.steps.items() if step["status"] == "running"]
-        return running[0] if running else None
+        if running:
+            return running[0]
+        # Nothing had begun: the import of MLX or of the loader itself was under way, or the look for the model.
+        return None if self.hello is None else "import" if self.loader is None else "resolve"
 
     @property
     def mismatches(self) -> int:
