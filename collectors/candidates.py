@@ -166,8 +166,7 @@ def _numbers(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> 
     ]
     if not pairs and not counts:
         return
-    given = [(path, value, None) for path, value in leaves(dict(config)) if type(value) is int and value > 0]
-    for path, value, default in [*given, *_defaulted_numbers(memory)]:
+    for path, value, default in numbers(config, memory):
         operation = "replace" if default is None else "add"
         for (wanted, found), weight in pairs:
             for new, factor in _fitting(value, wanted, found):
@@ -204,6 +203,15 @@ def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]
         yield found * value // wanted, 6 if wanted % value == 0 or value % wanted == 0 else 3
     if value > _TRIVIAL and value + found - wanted > 0:
         yield value + found - wanted, 2
+
+
+def numbers(config: Mapping[str, Any], memory: WorkingMemory) -> list[tuple[Path, int, int | None]]:
+    """Every positive whole number of the config, and of the defaults that stand in for absent keys:
+    path, value, and the default where it is one."""
+    given: list[tuple[Path, int, int | None]] = [
+        (path, value, None) for path, value in leaves(dict(config)) if type(value) is int and value > 0
+    ]
+    return [*given, *_defaulted_numbers(memory)]
 
 
 def _defaulted_numbers(memory: WorkingMemory) -> Iterator[tuple[Path, int, int]]:

@@ -7,10 +7,11 @@ is asserted once, as not unique, with its alternatives named.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from mlx_diagnose.collectors import sensitivity
 from mlx_diagnose.collectors.candidates import Candidate, candidates
 from mlx_diagnose.collectors.config_edit import Edit, dotted
 from mlx_diagnose.collectors.trials import Outcome, Trials
@@ -25,6 +26,9 @@ PARTIAL_SHARE = 0.5
 RIVALS = 24
 
 
+_Trial: TypeAlias = tuple[Candidate, dict[str, Any], Outcome]
+
+
 @dataclass(frozen=True, slots=True)
 class Repair:
     """The best single edit found: what it makes of the config, how the load ends with it."""
@@ -36,10 +40,31 @@ class Repair:
 
 
 def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials) -> Repair | None:
-    """Try the candidates on ``config``; assert and return the best that is better than ``base``."""
-    tried: list[tuple[Candidate, dict[str, Any], Outcome]] = []
+    """Try changes of ``config``; assert and return the best that is better than ``base``.
+
+    First what the facts suggest; if nothing of that loads, what shapes that move tell.
+    """
+    tried = _try(candidates(config, memory, base.run), config, trials)
+    if not any(outcome.loads for _, _, outcome in tried):
+        tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, trials)
+    better = [
+        (candidate, changed, outcome)
+        for candidate, changed, outcome in tried
+        if outcome.loads or (not candidate.must_load and _better(outcome, base))
+    ]
+    if not better:
+        return None
+    rank = max(outcome.rank() for _, _, outcome in better)
+    best = [entry for entry in better if entry[2].rank() == rank]
+    candidate, changed, outcome = best[0]
+    _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
+    return Repair(candidate.edit, changed, outcome, len(best) == 1)
+
+
+def _try(found: Iterable[Candidate], config: Mapping[str, Any], trials: Trials) -> list[_Trial]:
+    tried: list[_Trial] = []
     left = MAX_TRIALS
-    for candidate in candidates(config, memory, base.run):
+    for candidate in found:
         if left == 0:
             break
         left -= 1
@@ -53,18 +78,7 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
         tried.append((candidate, changed, outcome))
         if outcome.loads:
             left = min(left, RIVALS)
-    better = [
-        (candidate, changed, outcome)
-        for candidate, changed, outcome in tried
-        if outcome.loads or (not candidate.must_load and _better(outcome, base))
-    ]
-    if not better:
-        return None
-    rank = max(outcome.rank() for _, _, outcome in better)
-    best = [entry for entry in better if entry[2].rank() == rank]
-    candidate, changed, outcome = best[0]
-    _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
-    return Repair(candidate.edit, changed, outcome, len(best) == 1)
+    return tried
 
 
 def _better(outcome: Outcome, base: Outcome) -> bool:
