@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from mlx_diagnose.collectors.knowledge import distribution_of
 
 _INSTALLED = re.compile(r"(?:site|dist)-packages/(.+)$")
-_MLX_AUDIO = re.compile(r"(?:^|/)mlx_audio/(.+)$")
+#: The last folder of that name: a checkout may lie in one called so as well.
+_MLX_AUDIO = re.compile(r"(?:^|^.*/)mlx_audio/(.+)$", re.DOTALL)
 _STDLIB = re.compile(
-    r"(?:^<frozen |/lib(?:64)?/python3\.\d+/(?!site-packages/|dist-packages/)|/Versions/3\.\d+/lib/python3)"
+    r"(?:^<frozen |/lib(?:64)?/python3\.\d+/(?!site-packages/|dist-packages/)|/Versions/3\.\d+/lib/python3"
+    r"|/Python3\d+/Lib/(?!site-packages/))"
 )
 _NAMED = {"mlx": "mlx", "huggingface_hub": "huggingface_hub", "transformers": "transformers"}
 

@@ -37,16 +37,21 @@ class Reading:
 
 def read(pasted: Pasted, category: str | None = None) -> Reading:
     """What ``pasted`` says; ``category`` is what its user adds."""
-    stage = stage_of(pasted.chain)
+    stage = stage_of(pasted.chain or _crashed(pasted))
     chain = tuple(replace(doc, stage=stage or "unknown") for doc in pasted.chain)
     model = model_in(pasted.lines, chain, stage)
     return Reading(
         chain,
         stage,
-        passed_before(chain, stage),
+        passed_before(chain or _crashed(pasted), stage),
         replace(model, category=category or model.category),
         environment_in(pasted.lines, chain),
     )
+
+
+def _crashed(pasted: Pasted) -> tuple[ExceptionDoc, ...]:
+    """Where a crash happened, as if it were an exception."""
+    return (ExceptionDoc("unknown", "raised", "", frames=pasted.crash.frames),) if pasted.crash is not None else ()
 
 
 def collect(memory: WorkingMemory, pasted: Pasted, reading: Reading) -> None:
@@ -107,6 +112,7 @@ def _probe(memory: WorkingMemory, pasted: Pasted, reading: Reading) -> None:
             outcome="crashed" if crash is not None else "completed",
             detail=crash.detail if crash is not None else None,
             signal=crash.signal if crash is not None else None,
+            stage=reading.stage if crash is not None else None,
             file=innermost.file if innermost is not None else None,
             line=innermost.line if innermost is not None else None,
         )
@@ -218,7 +224,8 @@ def _resolution(memory: WorkingMemory, reading: Reading, circumstances: Circumst
         declared_family=since.family if known and since is not None else None,
         category=category,
     )
-    if since is not None and not newer:
+    # That the module of a family is not there tells that the release is older, unless it is known to be newer.
+    if since is not None and (not newer or (not mapped and len(versions) > 1)):
         _candidate(memory, asked, since.family, category, "supported-since", since.release)
     for other in elsewhere:
         _candidate(memory, asked, asked, other, "same-name-other-category", None)
