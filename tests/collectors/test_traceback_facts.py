@@ -318,6 +318,8 @@ def test_a_type_whose_module_is_not_there() -> None:
     # The release maps the type: it was not applied.
     memory = memory_of(unsupported("csm", " for tts", "mlx-audio==0.5.9"))
     assert one(memory, "resolution", declared_exists=True)["declared_family"] == "sesame"
+    # Its words tell that it is not older than the mapping.
+    assert one(memory_of(unsupported("csm", " for tts")), "resolution")["declared_exists"] is True
     # A release that is too old for the type.
     memory = memory_of(unsupported("csm", "", "mlx-audio==0.2.3"))
     assert one(memory, "resolution")["declared_exists"] is False
