@@ -54,6 +54,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _moved_sections(config, memory)
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
+    yield from _known_good(config, memory)
     if not _explained_otherwise(memory):
         yield from _numbers(config, memory, run)
         yield from _switches(config, memory, run)
@@ -130,6 +131,27 @@ def _model_types(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
             )
 
 
+def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    """What a configuration of the family that is known to load has for a key that is missing, or for a word."""
+    from mlx_diagnose.knowledge_base.configurations import known_good
+
+    resolution = memory.one("resolution")
+    known = known_good(str(resolution["resolved"]), str(resolution["category"])) if resolution is not None else None
+    if known is None:
+        return
+    values = dict(leaves(known.config()))
+    evidence = f"the known-good configuration of {known.family}"
+    missing = {str(fact["path"]) for fact in (*memory.of("missing_argument"), *memory.of("missing_key"))}
+    for dotted_path in sorted(missing):
+        path = _path(dotted_path)
+        if path in values:
+            yield Candidate(Edit("add", path, values[path]), 22, evidence)
+    for path, value in leaves(dict(config)):
+        if isinstance(value, str) and isinstance(values.get(path), str) and values[path] != value:
+            # Words choose between kinds of modules; numbers say how large this variant is.
+            yield Candidate(Edit("replace", path, values[path]), 4, evidence, must_load=path[-1] == "model_type")
+
+
 def _quantization(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
     """A quantization block as the packed shapes show it."""
     block = memory.one("quantization_block", present=True)
@@ -192,6 +214,22 @@ def _counting(value: int, in_model: int, in_checkpoint: int, of_layers: bool) ->
     if of_layers and value - missing > 0:
         # Layers may be shared out between parts: what one has too many, another has too few.
         yield value - missing, 2
+
+
+def layer_counts(value: int, run: LoadRun) -> Iterator[tuple[int, str]]:
+    """Values that a number may want to be, by the layers that ``run`` met: the value and what shows it."""
+    from mlx_diagnose.collectors import weights_difference
+    from mlx_diagnose.collectors.tensors import table_from_json
+
+    if run.tensors is None:
+        return
+    given, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
+    seen = WorkingMemory()
+    weights_difference.collect(seen, stored=given, sanitized=given, model=model, strict=True, raised=True)
+    for fact in seen.of("layers_absent"):
+        in_model, in_checkpoint = int(str(fact["in_model"])), int(str(fact["in_checkpoint"]))
+        for new, _ in _counting(value, in_model, in_checkpoint, of_layers=False):
+            yield new, f"{fact['stem']} has {in_checkpoint} layers in the checkpoint"
 
 
 def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]:

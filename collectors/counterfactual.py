@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors import sensitivity
-from mlx_diagnose.collectors.candidates import Candidate, candidates
+from mlx_diagnose.collectors.candidates import Candidate, candidates, layer_counts
 from mlx_diagnose.collectors.config_edit import Edit, dotted
 from mlx_diagnose.collectors.trials import Outcome, Trials
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -46,6 +46,8 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
     """
     tried = _try(candidates(config, memory, base.run), config, trials)
     if not any(outcome.loads for _, _, outcome in tried):
+        tried += _refined(tried, config, memory, trials)
+    if not any(outcome.loads for _, _, outcome in tried):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, trials)
     better = [
         (candidate, changed, outcome)
@@ -57,8 +59,34 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
     rank = max(outcome.rank() for _, _, outcome in better)
     best = [entry for entry in better if entry[2].rank() == rank]
     candidate, changed, outcome = best[0]
+    best += [entry for entry in _try(_nudged(candidate), config, trials) if entry[2].rank() == rank]
     _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
     return Repair(candidate.edit, changed, outcome, len(best) == 1)
+
+
+def _refined(tried: Sequence[_Trial], config: Mapping[str, Any], memory: WorkingMemory, trials: Trials) -> list[_Trial]:
+    """Numbers that were added where a key was missing, with the value that the shapes ask for."""
+    refined: list[_Trial] = []
+    for candidate, changed, outcome in tried:
+        edit = candidate.edit
+        if edit.operation != "add" or type(edit.value) is not int or outcome.run.tensors is None:
+            continue
+        counts = (
+            Candidate(Edit("add", edit.path, count), 1, evident)
+            for count, evident in layer_counts(edit.value, outcome.run)
+        )
+        follow = sensitivity.candidates(changed, memory, outcome.run, trials, only=edit.path)
+        shapes = (replace(found, edit=Edit("add", edit.path, found.edit.value), default=None) for found in follow)
+        refined += _try((*counts, *shapes), config, trials)
+    return refined
+
+
+def _nudged(candidate: Candidate) -> list[Candidate]:
+    """Other values for a number that was missing: if they do as well, the shapes do not tell which is right."""
+    edit = candidate.edit
+    if edit.operation != "add" or not isinstance(edit.value, (int, float)) or isinstance(edit.value, bool):
+        return []
+    return [Candidate(Edit("add", edit.path, value), 0) for value in (edit.value + 1, edit.value * 2)]
 
 
 def _try(found: Iterable[Candidate], config: Mapping[str, Any], trials: Trials) -> list[_Trial]:

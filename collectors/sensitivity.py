@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlx_diagnose.collectors.candidates import Candidate, numbers
-from mlx_diagnose.collectors.config_edit import Edit
+from mlx_diagnose.collectors.config_edit import Edit, Path
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.trials import Trials
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -21,12 +21,16 @@ _MAX_WATCHED = 400
 Shape = list[int]
 
 
-def candidates(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun, trials: Trials) -> Iterator[Candidate]:
-    """Edits whose value follows from how the shapes moved; the caller tries them."""
+def candidates(
+    config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun, trials: Trials, only: Path | None = None
+) -> Iterator[Candidate]:
+    """Edits whose value follows from how the shapes moved, of the key ``only`` or of all; the caller tries them."""
     wrong = _wrong_shapes(run)
     if not wrong:
         return
     for path, value, default in numbers(config, memory):
+        if only is not None and path != only:
+            continue
         operation = "replace" if default is None else "add"
         for nudged in (value + 1, value * 2):
             try:

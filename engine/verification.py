@@ -65,11 +65,19 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, r
         return replace(
             fix, reason=f"ambiguous: any family passes {base.stage}; with this one {outcome.stage} fails next"
         )
+    if outcome.mismatches and any(_adds_number(step) for step in fix.config_patch):
+        # Where a number was missing, any lets the model be built; only the shapes tell the right one.
+        misfit = f"with this one {outcome.mismatches} tensors do not fit"
+        return replace(fix, reason=f"ambiguous: any number passes {base.stage}; {misfit}")
     return replace(
         fix,
         applicability="verified",
         reason=f"tried on a copy: {base.stage} passes with it; what fails next is {outcome.stage}",
     )
+
+
+def _adds_number(step: Mapping[str, Any]) -> bool:
+    return step.get("op") == "add" and type(step.get("value")) is int
 
 
 def confirmed(findings: Iterable[Finding], outcome: Outcome) -> list[Finding]:

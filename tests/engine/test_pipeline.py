@@ -222,3 +222,20 @@ def test_a_family_that_loads_is_proven(specimen: Callable[..., Path], tmp_path: 
     assert root.failure_class.startswith("architecture/")
     (fix,) = [fix for fix in root.fixes if fix.config_patch]
     assert (fix.applicability, fix.config_patch[0]["value"]) == ("verified", "kokoro")
+
+
+def test_a_missing_count_is_read_off_the_checkpoint(specimen: Callable[..., Path]) -> None:
+    layers: list[int] = []
+    report = examine(specimen("soprano", lambda config: layers.append(config.pop("num_hidden_layers"))))
+    root = only_root(report)
+    assert (root.failure_class, names(root)) == ("config/missing-key", {"num_hidden_layers"})
+    (fix,) = [fix for fix in root.fixes if fix.config_patch]
+    assert (fix.applicability, fix.config_patch[0]["value"]) == ("verified", layers[0])
+
+
+def test_a_missing_number_that_no_shape_shows_is_not_proven(specimen: Callable[..., Path]) -> None:
+    """Any base of the rotary embedding loads; which is right, loading cannot tell."""
+    report = examine(specimen("soprano", lambda config: config.pop("rope_theta")))
+    root = only_root(report)
+    assert (root.failure_class, names(root)) == ("config/missing-key", {"rope_theta"})
+    assert "verified" not in {fix.applicability for fix in root.fixes}
