@@ -124,7 +124,9 @@ def _assert_candidates(
     found = [
         candidate
         for candidate in candidates(mlx_audio_dir, category, declared, config)
-        if (candidate.category, candidate.family) != (category, resolution["resolved"])
+        if not (
+            resolution["family_exists"] and (candidate.category, candidate.family) == (category, resolution["resolved"])
+        )
     ]
     best = _best(found)
     for candidate in found:

@@ -56,6 +56,7 @@ class Watch:
         self._send = send
         self._stage = stage
         self._directory = os.path.realpath(directory) + os.sep if directory else None
+        self._prefixes = (directory.rstrip(os.sep) + os.sep, str(self._directory)) if directory else ()
         self._offline = offline
         self._pickle: Optional[str] = None
         self._busy = False
@@ -64,6 +65,7 @@ class Watch:
             "import": self._import,
             "open": self._open,
             "pickle.find_class": self._find_class,
+            "os.mkdir": self._mkdir,
             "socket.connect": self._connect,
             "subprocess.Popen": self._popen,
             "os.system": self._popen,
@@ -157,8 +159,18 @@ class Watch:
             self._reach("file", args[0], "blocked")
             raise RepositoryCodeRefused("%s came with a model repository; a diagnosis does not run it" % args[0])
 
+    def _refuse_bytecode(self, path: Any) -> None:
+        """The import system would leave compiled files in the user's model directory; it takes a refusal quietly."""
+        # By prefix alone: every compiled module of the patient passes here.
+        if isinstance(path, str) and path.startswith(self._prefixes) and "__pycache__" in path:
+            raise PermissionError(errno.EPERM, "a diagnosis leaves the model directory as it is", path)
+
+    def _mkdir(self, args: Any) -> None:
+        self._refuse_bytecode(args[0])
+
     def _open(self, args: Any) -> None:
         path = args[0]
+        self._refuse_bytecode(path)
         if isinstance(path, str) and path.endswith(_PICKLES) and self._in_directory(path):
             self._pickle = path
 

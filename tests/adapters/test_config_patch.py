@@ -21,12 +21,18 @@ from mlx_diagnose.adapters.config_patch import PatchError, apply_patch
         ({"a": {"b": 1}}, [{"op": "move", "from": "/a/b", "path": "/c"}], {"a": {}, "c": 1}),
         ({"a": 1}, [{"op": "copy", "from": "/a", "path": "/b"}], {"a": 1, "b": 1}),
         ({"a": 1}, [{"op": "test", "path": "/a", "value": 1}], {"a": 1}),
-        ({"~1": 1, "/": 2}, [{"op": "replace", "path": "/~01", "value": 3}, {"op": "remove", "path": "/~1"}], {"~1": 3}),
+        (
+            {"~1": 1, "/": 2},
+            [{"op": "replace", "path": "/~01", "value": 3}, {"op": "remove", "path": "/~1"}],
+            {"~1": 3},
+        ),
         ({}, [{"op": "add", "path": "/section/key", "value": 1}], {"section": {"key": 1}}),
         ({"": 1}, [{"op": "replace", "path": "/", "value": 2}], {"": 2}),
     ],
 )
-def test_a_patch_changes_a_copy(document: dict[str, Any], patch: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+def test_a_patch_changes_a_copy(
+    document: dict[str, Any], patch: list[dict[str, Any]], expected: dict[str, Any]
+) -> None:
     before = repr(document)
     assert apply_patch(document, patch) == expected
     assert repr(document) == before

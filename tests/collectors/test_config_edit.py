@@ -32,7 +32,12 @@ def test_a_path_that_leads_nowhere_is_an_error() -> None:
 
 
 def test_leaves_come_in_order_with_their_paths() -> None:
-    assert leaves(CONFIG) == [(("hidden",), 4), (("decoder", "dim"), 8), (("decoder", "rates", 0), 2), (("decoder", "rates", 1), 3)]
+    assert leaves(CONFIG) == [
+        (("hidden",), 4),
+        (("decoder", "dim"), 8),
+        (("decoder", "rates", 0), 2),
+        (("decoder", "rates", 1), 3),
+    ]
 
 
 def test_a_deep_config_does_not_exhaust_the_stack() -> None:

@@ -26,7 +26,9 @@ def patient(folder: Path, body: str) -> dict[str, str]:
         init.write_text("")
     (package.parent / "version.py").write_text('__version__ = "9.9.9"\n')
     (package / "utils.py").write_text(textwrap.dedent(body))
-    return {**os.environ, "PYTHONPATH": str(folder / "site")}
+    # As most users run: Python leaves compiled files beside what it imports.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": str(folder / "site")}
 
 
 def run(

@@ -32,13 +32,13 @@ _CONFIGURATIONS = _HERE.parents[1] / "knowledge_base" / "configurations" / "tts"
 
 def families() -> list[str]:
     """Every family that has a recipe, in order of name."""
-    return sorted(file.stem for file in (_HERE / "families").glob("*.py"))
+    return sorted(file.stem for file in (_HERE / "recipes").glob("*.py"))
 
 
 @cache
 def recipe(family: str) -> Recipe:
     """The recipe of ``family``. Raises ModuleNotFoundError when there is none."""
-    found = importlib.import_module(f"tests.specimens.families.{family}").RECIPE
+    found = importlib.import_module(f"tests.specimens.recipes.{family}").RECIPE
     assert isinstance(found, Recipe)
     return found
 

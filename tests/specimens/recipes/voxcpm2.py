@@ -1,6 +1,6 @@
 """VoxCPM 2: as VoxCPM, with embeddings of the output's sample rate."""
 
-from tests.specimens.families.voxcpm import layout, side_files
+from tests.specimens.recipes.voxcpm import layout, side_files
 from tests.specimens.layouts import renamed
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
 

@@ -1,6 +1,6 @@
 """Ming Omni TTS, mixture of experts: every expert's tensors apart, the router under its old name."""
 
-from tests.specimens.families.dense import AUDIO, side_files
+from tests.specimens.recipes.dense import AUDIO, side_files
 from tests.specimens.layouts import apply, experts_apart, renamed
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
 

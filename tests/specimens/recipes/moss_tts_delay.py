@@ -2,6 +2,6 @@
 
 from dataclasses import replace
 
-from tests.specimens.families import moss_tts
+from tests.specimens.recipes import moss_tts
 
 RECIPE = replace(moss_tts.RECIPE, name="MOSS-TTS-8B-delay")

@@ -1,6 +1,6 @@
 """MOSS TTS with a local transformer (GPT-2) over the codebooks: names of the model."""
 
-from tests.specimens.families.moss_tts import SMALL, side_files
+from tests.specimens.recipes.moss_tts import SMALL, side_files
 from tests.specimens.recipe import Recipe
 
 RECIPE = Recipe(
