@@ -60,7 +60,8 @@ def _unused(rule: Rule) -> Iterator[Problem]:
 def _texts(rule: Rule) -> Iterator[Problem]:
     if rule.finding and rule.severity == "error" and not rule.finding.subjects:
         yield _remark(rule, 1, "the finding names no subject", "Say which key, tensor, file, package... it is about.")
-    if rule.finding and rule.finding.cause.source.strip()[-1:] not in ".?!":
+    # A place at the end may bring its own full stop: texts of the knowledge base are sentences.
+    if rule.finding and rule.finding.cause.source.strip()[-1:] not in ".?!}":
         yield _remark(rule, 1, "the cause is not a sentence (it ends without a full stop)")
 
 

@@ -1,8 +1,8 @@
 """Ming Omni TTS, mixture of experts: every expert's tensors apart, the router under its old name."""
 
-from tests.specimens.recipes.dense import AUDIO, side_files
 from tests.specimens.layouts import apply, experts_apart, renamed
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipes.dense import AUDIO, side_files
 
 
 def _layout(parameters: Tensors, config: Config) -> Files:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from tests.specimens.recipes import qwen3_tts
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipes import qwen3_tts
 from tests.specimens.tokenizers import write_tokenizer
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.specimens.codecs import S3_TOKENIZER
-from tests.specimens.recipes.chatterbox import layout
 from tests.specimens.recipe import Config, Recipe
+from tests.specimens.recipes.chatterbox import layout
 from tests.specimens.tokenizers import write_tokenizer
 
 

@@ -1,8 +1,8 @@
 """Ming 3.0 TTS Tiny: PyTorch's short convolutions, every expert's tensors apart."""
 
-from tests.specimens.recipes.dense import AUDIO, side_files
 from tests.specimens.layouts import apply, conv, experts_apart
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipes.dense import AUDIO, side_files
 
 
 def _layout(parameters: Tensors, config: Config) -> Files:

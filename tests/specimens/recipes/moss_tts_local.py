@@ -1,7 +1,7 @@
 """MOSS TTS with a local transformer (GPT-2) over the codebooks: names of the model."""
 
-from tests.specimens.recipes.moss_tts import SMALL, side_files
 from tests.specimens.recipe import Recipe
+from tests.specimens.recipes.moss_tts import SMALL, side_files
 
 RECIPE = Recipe(
     name="MOSS-TTS-Local-Transformer-v1.5",

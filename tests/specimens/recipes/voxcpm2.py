@@ -1,8 +1,8 @@
 """VoxCPM 2: as VoxCPM, with embeddings of the output's sample rate."""
 
-from tests.specimens.recipes.voxcpm import layout, side_files
 from tests.specimens.layouts import renamed
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipes.voxcpm import layout, side_files
 
 
 def _layout(parameters: Tensors, config: Config) -> Files:
