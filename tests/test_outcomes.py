@@ -94,7 +94,7 @@ def by_the_probe(paths: list[Path], variables: dict[str, str]) -> list[tuple[str
 
 #: Enough of all kinds for every run; the others take their time in CI.
 QUICK = frozenset(
-    [
+    {
         "arktts",
         "bark",
         "dia",
@@ -110,7 +110,7 @@ QUICK = frozenset(
         "vibevoice",
         "voxcpm",
         "zonos2",
-    ]
+    }
 )
 
 

@@ -433,7 +433,9 @@ def test_no_text_breaks_it(text: str) -> None:
 _WORDS = st.text(
     st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters="`\x7f\xa0\xad>"), min_size=1, max_size=12
 )
-_MESSAGES = st.lists(st.lists(_WORDS, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=3).map("\n".join)
+# A line that looks like a prompt or a log ends a message, on purpose: these begin with a letter.
+_LINES = st.lists(_WORDS, min_size=1, max_size=4).map(lambda words: "w" + " ".join(words))
+_MESSAGES = st.lists(_LINES, min_size=1, max_size=3).map("\n".join)
 _TYPES = st.sampled_from([ValueError, KeyError, OSError, ImportError, RuntimeError, NotImplementedError])
 
 
