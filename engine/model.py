@@ -74,15 +74,6 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Unavailable:
-    """Something that could not be looked at, with the reason: data, not an exception."""
-
-    collector: str
-    status: CollectorStatus
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class CollectorOutcome:
     """How one collector ended. ``seconds`` is wall time."""
 

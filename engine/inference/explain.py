@@ -335,19 +335,3 @@ def place(provenance: Provenance) -> str:
     if provenance.path:
         at = f"{at} ({provenance.path})" if at else provenance.path
     return f"{at}, {provenance.collector}" if at else provenance.collector
-
-
-def render_proof(proof: Proof, indent: str = "") -> str:
-    """The proof tree as text, one line a fact."""
-    lines = [f"{indent}{proof.conclusion}", f"{indent}  by rule {proof.rule}: {proof.title}"]
-    for step in proof.steps:
-        lines.append(f"{indent}  - {step.pattern}")
-        shown = ", ".join(f"{name}={written(value)}" for name, value in step.fact.fields.items() if value is not None)
-        lines.append(f"{indent}    {step.fact.id}: {shown}")
-        lines.append(f"{indent}    seen at {place(step.fact.provenance)}")
-        if step.because is not None:
-            lines.append(render_proof(step.because, f"{indent}    "))
-    lines.extend(f"{indent}  - {absent}" for absent in proof.absent)
-    if proof.also:
-        lines.append(f"{indent}  and likewise from {', '.join(proof.also)}")
-    return "\n".join(lines)
