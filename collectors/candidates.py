@@ -55,13 +55,13 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
     yield from _known_good(config, memory)
-    if not _explained_otherwise(memory):
+    if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
         yield from _switches(config, memory, run)
 
 
-def _explained_otherwise(memory: WorkingMemory) -> bool:
-    """The tensors differ for a reason that no number of the config has: files, order of axes, names."""
+def explained_otherwise(memory: WorkingMemory) -> bool:
+    """Whether the tensors differ for a reason that no number of the config has: files, order of axes, names."""
     difference = memory.one("weights_difference")
     most_misnamed = difference is not None and int(str(difference["missing"])) > int(str(difference["matched"]))
     return bool(

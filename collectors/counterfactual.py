@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors import sensitivity
-from mlx_diagnose.collectors.candidates import Candidate, candidates, layer_counts
+from mlx_diagnose.collectors.candidates import Candidate, candidates, explained_otherwise, layer_counts
 from mlx_diagnose.collectors.config_edit import Edit, dotted
 from mlx_diagnose.collectors.trials import Outcome, Trials
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -47,7 +47,8 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
     tried = _try(candidates(config, memory, base.run), config, trials)
     if not any(outcome.loads for _, _, outcome in tried):
         tried += _refined(tried, config, memory, trials)
-    if not any(outcome.loads for _, _, outcome in tried):
+    loads = any(outcome.loads for _, _, outcome in tried)
+    if not loads and base.stage == "load" and not explained_otherwise(memory):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, trials)
     better = [
         (candidate, changed, outcome)
