@@ -142,7 +142,9 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Ca
     values = dict(leaves(known.config()))
     evidence = f"the known-good configuration of {known.family}"
     missing = {str(fact["path"]) for fact in (*memory.of("missing_argument"), *memory.of("missing_key"))}
-    for dotted_path in sorted(missing):
+    # What the user gave under another name is no guess of ours.
+    renamed = {str(fact["wanted"]) for fact in memory.of("key_similarity")}
+    for dotted_path in sorted(missing - renamed):
         path = _path(dotted_path)
         if path in values:
             yield Candidate(Edit("add", path, values[path]), 22, evidence)

@@ -239,3 +239,18 @@ def test_a_missing_number_that_no_shape_shows_is_not_proven(specimen: Callable[.
     root = only_root(report)
     assert (root.failure_class, names(root)) == ("config/missing-key", {"rope_theta"})
     assert "verified" not in {fix.applicability for fix in root.fixes}
+
+
+def test_a_renamed_key_is_proven_where_the_usual_value_would_do_as_well(specimen: Callable[..., Path]) -> None:
+    """The known-good configuration has a value for the missing name; the user's own goes first."""
+
+    def change(config: dict[str, Any]) -> None:
+        config["n_layers"] = config.pop("num_hidden_layers")
+        config["intermediate_size"] //= 2
+
+    report = examine(specimen("soprano", change))
+    roots = {finding.failure_class: finding for finding in report.findings if finding.root}
+    assert set(roots) == {"config/renamed-key", "config/value-mismatch"}
+    assert names(roots["config/renamed-key"]) == {"n_layers", "num_hidden_layers"}
+    assert {fix.applicability for finding in roots.values() for fix in finding.fixes} == {"verified"}
+    assert report.findings[0].failure_class == "config/renamed-key"
