@@ -72,6 +72,9 @@ def _refined(tried: Sequence[_Trial], config: Mapping[str, Any], memory: Working
         edit = candidate.edit
         if edit.operation != "add" or type(edit.value) is not int or outcome.run.tensors is None:
             continue
+        if candidate.default is not None:
+            # A default stood in: what the shapes say of it was among the candidates.
+            continue
         counts = (
             Candidate(Edit("add", edit.path, count), 1, evident)
             for count, evident in layer_counts(edit.value, outcome.run)

@@ -124,7 +124,7 @@ class _Course:
         if self._trials is not None and examination.config is not None:
             findings = verification.verify(findings, examination.config, base, self._trials, repair)
         findings = _numbered(findings, self._episodes, self._after)
-        stages = skipped_stages() if self._process is None else _stages(context, run)
+        stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
         return repair
 
@@ -182,7 +182,7 @@ class _Course:
         return examination
 
 
-def skipped_stages() -> list[StageResult]:
+def _skipped_stages() -> list[StageResult]:
     """The stages of a diagnosis that runs nothing."""
     return [StageResult(name, "skipped") for name in STAGES]
 
@@ -247,14 +247,7 @@ def _numbered(findings: list[Finding], episodes: Sequence[Episode], after: tuple
             number += 1
             fixes.append(replace(fix, id=f"x{number}"))
         identity = f"{len(episodes)}.{finding.id}" if episodes else finding.id
-        fresh.append(
-            replace(
-                finding,
-                id=identity,
-                fixes=tuple(fixes),
-                observed_after=after,
-            )
-        )
+        fresh.append(replace(finding, id=identity, fixes=tuple(fixes), observed_after=after))
     return fresh
 
 

@@ -2,6 +2,7 @@
 
 from tests.specimens.layouts import renamed
 from tests.specimens.recipe import MAIN_FILE, Config, Files, Recipe, Tensors
+from tests.specimens.recipes.voxcpm import RECIPE as VOXCPM
 from tests.specimens.recipes.voxcpm import layout, side_files
 
 
@@ -18,18 +19,7 @@ def _layout(parameters: Tensors, config: Config) -> Files:
 RECIPE = Recipe(
     name="VoxCPM2-bf16",
     small={
-        "lm_config": {
-            "hidden_size": 128,
-            "intermediate_size": 128,
-            "num_attention_heads": 2,
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 1,
-            "vocab_size": 64,
-        },
-        "scalar_quantization_latent_dim": 32,
-        "residual_lm_num_layers": 1,
-        "encoder_config": {"hidden_dim": 128, "ffn_dim": 128, "num_heads": 2, "num_layers": 1},
-        "dit_config": {"hidden_dim": 128, "ffn_dim": 128, "num_heads": 2, "num_layers": 1},
+        **VOXCPM.small,
         "audio_vae_config": {"encoder_dim": 8, "encoder_rates": [2, 5], "decoder_dim": 64, "decoder_rates": [8, 2]},
     },
     layout=_layout,
