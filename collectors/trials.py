@@ -60,7 +60,7 @@ class Trials:
         self, process: PatientProcess, overlays: Overlays, until: float, first: LoadRun, *, ghost: bool = False
     ) -> None:
         self._process = process
-        self._overlays = overlays
+        self.overlays = overlays
         self._until = until
         self._first = first
         self._ghost = ghost
@@ -81,7 +81,7 @@ class Trials:
         if self.exhausted:
             return None
         self.count += 1
-        directory = self._overlays.with_config(config)
+        directory = self.overlays.with_config(config)
         run = self._first.successor().take(self._process.request(load=str(directory), ghost=self._ghost))
         if run.outcome is None:
             return None

@@ -34,7 +34,7 @@ class Ledger:
     def __init__(self) -> None:
         self.outcomes: list[CollectorOutcome] = []
 
-    def run(self, name: str, work: Callable[[], None]) -> None:
+    def run(self, name: str, work: Callable[[], object]) -> None:
         """``work()``, timed; if it raises, the reason is recorded and the diagnosis goes on."""
         started = time.perf_counter()
         try:

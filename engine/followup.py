@@ -35,6 +35,8 @@ from mlx_diagnose.engine.rulebase import RuleBase
 MAX_EPISODES = 6
 #: Seconds for all trials of a diagnosis; each is a load in the live session.
 TRIAL_SECONDS = 25.0
+#: Seconds for the minimal builds of one load that failed while the model was made.
+BUILD_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class _Course:
             context.progress("trying changes of the config")
             with context.ledger.timed("counterfactual"):
                 repair = counterfactual.search(examination.config, examination.memory, base, self._trials)
+            if base.stage == "construct":
+                self._build_minimally(examination, run, repair)
         findings, facts = _infer(context, self._rules, examination)
         original = self._episodes[0].examination if self._episodes else examination
         findings = [_with_excerpt(finding, original, examination) for finding in findings]
@@ -127,6 +131,21 @@ class _Course:
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
         return repair
+
+    def _build_minimally(self, examination: Examination, run: LoadRun, repair: Repair | None) -> None:
+        """Where the model cannot be made: which part of it, and against what is known to be good."""
+        from mlx_diagnose.collectors import minimal
+        from mlx_diagnose.collectors.builds import Builds
+
+        process, config, ghost = self._process, examination.config, self._ghost
+        assert process is not None and config is not None and self._trials is not None
+        builds = Builds(process, self._trials.overlays, run, time.monotonic() + BUILD_SECONDS)
+        compare = (repair is None or not repair.outcome.loads) and load_collector.blocking_reach(run) is None
+        self._context.progress("building the model part by part")
+        self._context.ledger.run(
+            "minimal",
+            lambda: minimal.collect(examination.memory, config, run, builds, ghost=ghost, compare=compare),
+        )
 
     def _output(self, examination: Examination) -> None:
         from mlx_diagnose.collectors import output

@@ -42,6 +42,8 @@ class Loader:
         self.caught = caught.CaughtExceptions(lambda: self.clock.active)
         self.seen: Dict[str, Any] = {}
         self._watched_classes: List[type] = []
+        #: Called with the family's module whenever the loader has resolved it.
+        self.on_family: Callable[[Any], None] = lambda module: None
         self._module: Any = None
         self.load: Optional[Callable[..., Any]] = None
 
@@ -97,6 +99,7 @@ class Loader:
             self.seen["module"] = module
             self._report_resolution(asked, given.get("model_name"), resolved)
             self._mark_family(module)
+            self.on_family(module)
             self.caught.start()
             return result
 
@@ -200,6 +203,9 @@ class Loader:
             self._send_caught(read)
             self._channel.send("value_read", stage=stage, operation=read.operation, file=read.file, line=read.line)
             self._channel.send("outcome", loads=None, stage=stage)
+        except stages.Ended as end:
+            self._send_caught(end)
+            self._channel.send("outcome", loads=None, stage=None)
         except BaseException as error:
             self._failed(error)
         else:
@@ -319,7 +325,12 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
     request = json.loads(line)
     _apply_shims(request)
-    loader.run(request["load"], ghost=request.get("ghost", False))
+    if "probe" in request:
+        # Another probe's: its module serves it, through the same loader.
+        probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
+        probe.serve(loader, channel, request)
+    else:
+        loader.run(request["load"], ghost=request.get("ghost", False))
     channel.send("done", ready=True)
 
 

@@ -41,6 +41,13 @@ LOADER_STEPS = {
 _WEIGHTS_TEXT = re.compile(r"safetensors|\bnpz\b|weight", re.IGNORECASE)
 
 
+class Ended(BaseException):
+    """A probe has seen what it wanted of a load and ends it; no outcome of the model's.
+
+    Not an ``Exception``, so that a model's own ``except Exception`` cannot go on from it.
+    """
+
+
 def peak_memory() -> Optional[int]:
     """Peak resident bytes of this process so far, or None where the platform does not tell."""
     try:

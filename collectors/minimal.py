@@ -1,0 +1,232 @@
+"""Minimal builds: what can be built of a model that fails, and which part of it cannot.
+
+Asked for where a load fails while the model is constructed, and by ``diagnose reduce``: the model
+of the config and of the family's known-good config, lazily and scaled down with real arrays; its
+parts, one by one; the known-good config with one section of the user's at a time. Together they
+tell whether the code, the sizes, one part or the fit of two parts is what fails.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_diagnose.collectors import components, scaling
+from mlx_diagnose.collectors.builds import Build, Builds
+from mlx_diagnose.collectors.components import Component
+from mlx_diagnose.collectors.config_edit import Path, dotted, leaves
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+#: Parameters of a model that are evaluated, in bytes.
+EVALUATED = 128 << 20
+#: Pairs of numbers that are tried for parts that do not fit each other.
+_MAX_PAIRS = 12
+_HERE = Provenance("minimal")
+
+
+@dataclass(frozen=True, slots=True)
+class Minimal:
+    """What was built. ``twin`` is the scaled-down config, None where none was built."""
+
+    given: Build | None
+    parts: list[Component]
+    twin: dict[str, Any] | None = None
+
+
+def collect(
+    memory: WorkingMemory,
+    config: Mapping[str, Any],
+    run: LoadRun,
+    builds: Builds,
+    *,
+    ghost: bool = False,
+    compare: bool = True,
+) -> Minimal:
+    """Assert ``minimal_build``, ``component_build``, ``section_build`` and ``component_disagreement`` facts.
+
+    ``run`` is the load of ``config`` as it is. Where that failed before the model was made, the
+    family's known-good config is built as well, if it is to be compared with.
+    """
+    given = builds.build(config)
+    parts = parts_of(config, builds, ghost=ghost)
+    components.assert_facts(memory, parts, run.chain)
+    if given is None:
+        return Minimal(None, parts)
+    _assert_build(memory, "given", "full", given, run)
+    if given.built:
+        twin = _scaled(memory, "given", config, builds, run)
+        return Minimal(given, parts, twin)
+    good = _known_good(memory) if compare else None
+    if good is not None:
+        _against_known_good(memory, config, good, given, builds, run)
+        _disagreements(memory, config, good, parts, builds)
+    return Minimal(given, parts)
+
+
+def parts_of(config: Mapping[str, Any], builds: Builds, *, ghost: bool = False) -> list[Component]:
+    """The parts of the model of ``config``, each built by itself as far as the code goes on to it."""
+    if builds.exhausted:
+        return []
+    directory = builds.overlays.with_config(config)
+    messages = builds.process.request(probe="components", load=str(directory), ghost=ghost)
+    told = [message for message in messages if message["m"] == "components"]
+    return components.components(told[0]) if told else []
+
+
+def _known_good(memory: WorkingMemory) -> dict[str, Any] | None:
+    from mlx_diagnose.knowledge_base.configurations import known_good
+
+    resolution = memory.one("resolution")
+    found = known_good(str(resolution["resolved"]), str(resolution["category"])) if resolution is not None else None
+    return found.config() if found is not None else None
+
+
+def _scaled(
+    memory: WorkingMemory, of: str, config: Mapping[str, Any], builds: Builds, run: LoadRun
+) -> dict[str, Any] | None:
+    """Build a small twin of ``config`` and evaluate it; its config, where that was done."""
+    scaled = scaling.scale(config, _defaults(memory) if of == "given" else [], builds, EVALUATED)
+    if scaled is None:
+        return None
+    started = time.monotonic()
+    made = builds.build(scaled.config, evaluate=EVALUATED)
+    if made is None:
+        return None
+    _assert_build(memory, of, "scaled", made, run, changed=scaled.changed, seconds=time.monotonic() - started)
+    return scaled.config
+
+
+def _defaults(memory: WorkingMemory) -> list[tuple[Path, int]]:
+    """Numbers that stand in for keys that config.json does not give."""
+    from mlx_diagnose.collectors.candidates import numbers
+
+    return [(path, value) for path, value, _ in numbers({}, memory)]
+
+
+def _assert_build(
+    memory: WorkingMemory,
+    of: str,
+    size: str,
+    build: Build,
+    run: LoadRun,
+    *,
+    changed: int = 0,
+    seconds: float | None = None,
+) -> None:
+    memory.add(
+        "minimal_build",
+        _HERE,
+        config=of,
+        size=size,
+        outcome="failed" if not build.built or build.evaluated is False else "built",
+        evaluated=build.evaluated is True,
+        stage=build.stage,
+        exception_type=build.type,
+        message=(build.message or "")[:500] or None,
+        same_failure=_same(build, run),
+        tensors=build.tensors if build.built else None,
+        bytes=build.bytes if build.built else None,
+        changed=changed,
+        seconds=round(seconds, 6) if seconds is not None else build.seconds,
+    )
+
+
+def _same(build: Build, run: LoadRun) -> bool:
+    """Whether a build failed as the load did: at the same line, with the same exception."""
+    if not build.chain or not run.chain:
+        return False
+    one, other = build.chain[0], run.chain[0]
+    return one["type"] == other["type"] and _place(one) == _place(other)
+
+
+def _place(link: Mapping[str, Any]) -> tuple[Any, Any]:
+    frame = link["frames"][-1] if link["frames"] else {}
+    return frame.get("file"), frame.get("line")
+
+
+def _against_known_good(
+    memory: WorkingMemory,
+    config: Mapping[str, Any],
+    good: Mapping[str, Any],
+    given: Build,
+    builds: Builds,
+    run: LoadRun,
+) -> None:
+    """Build the known-good config, and with each section of the user's in its place."""
+    whole = builds.build(good)
+    if whole is None:
+        return
+    _assert_build(memory, "known-good", "full", whole, run)
+    if not whole.built:
+        return
+    _scaled(memory, "known-good", good, builds, run)
+    parts = parts_of(good, builds)
+    for section, value in config.items():
+        if not isinstance(value, dict) or value == good.get(section):
+            continue
+        swapped = builds.build({**good, section: value})
+        if swapped is None:
+            return
+        memory.add(
+            "section_build",
+            Provenance("minimal", path=section),
+            section=section,
+            component=", ".join(part.name for part in components.of_section(parts, section)) or None,
+            outcome="built" if swapped.built else "failed",
+            same_failure=_same(swapped, run),
+            exception_type=swapped.type,
+            message=(swapped.message or "")[:500] or None,
+        )
+
+
+def _disagreements(
+    memory: WorkingMemory, config: Mapping[str, Any], good: Mapping[str, Any], parts: list[Component], builds: Builds
+) -> None:
+    """Numbers of two sections that are equal in the known-good config and differ here: does the model
+    get built when one is made the other?"""
+    known, mine = dict(leaves(dict(good))), dict(leaves(dict(config)))
+    numbers = [
+        path for path, value in known.items() if type(value) is int and value > 1 and type(mine.get(path)) is int
+    ]
+    tried = 0
+    for at, one in enumerate(numbers):
+        for other in numbers[at + 1 :]:
+            if one[:-1] == other[:-1] or known[one] != known[other] or mine[one] == mine[other]:
+                continue
+            tried += 1
+            if tried > _MAX_PAIRS:
+                return
+            first, second = (_with(config, at, mine[to], builds) for at, to in ((one, other), (other, one)))
+            if first is None or second is None:
+                return
+            if not (first.built or second.built):
+                continue
+            memory.add(
+                "component_disagreement",
+                Provenance("minimal", path=dotted(one)),
+                path=dotted(one),
+                value=json.dumps(mine[one]),
+                component=_owner(parts, one),
+                other_path=dotted(other),
+                other_value=json.dumps(mine[other]),
+                other_component=_owner(parts, other),
+                either=first.built and second.built,
+                built_with=dotted(one if first.built else other),
+            )
+
+
+def _with(config: Mapping[str, Any], path: Path, value: Any, builds: Builds) -> Build | None:
+    from mlx_diagnose.collectors.config_edit import Edit
+
+    return builds.build(Edit("replace", path, value).apply(config))
+
+
+def _owner(parts: list[Component], path: Path) -> str | None:
+    """The part that a number of the config belongs to."""
+    found = components.of_section(parts, str(path[0])) if len(path) > 1 else []
+    return found[0].name if found else None
