@@ -138,7 +138,12 @@ class Explains:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A prescription as data. ``config_patch`` is an RFC 6902 patch of config.json."""
+    """A prescription as data: what of it is not given plays no part.
+
+    ``config_patch`` is an RFC 6902 patch of config.json; ``weight_map`` operations on the tensors
+    (``adapters/weight_operations.py``); ``shim`` the name of a loader shim (``adapters/shims``);
+    ``environment`` variables to set for the process that loads the model.
+    """
 
     id: str
     kind: str
@@ -148,6 +153,9 @@ class Fix:
     command: str | None = None
     config_patch: tuple[Mapping[str, Any], ...] = ()
     files: tuple[str, ...] = ()
+    weight_map: tuple[Mapping[str, Any], ...] = ()
+    shim: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mlx_diagnose.engine.rulebase": FOUNDATION | {"mlx_diagnose.knowledge_base", "mlx_diagnose.rules"},
     "mlx_diagnose.engine.inference": FOUNDATION | {"mlx_diagnose.engine.rulebase"},
     "mlx_diagnose.engine.report": FOUNDATION
-    | {"mlx_diagnose.engine.inference", "mlx_diagnose.engine.rulebase", "mlx_diagnose.knowledge_base"},
+    | {
+        "mlx_diagnose.adapters",
+        "mlx_diagnose.engine.inference",
+        "mlx_diagnose.engine.rulebase",
+        "mlx_diagnose.knowledge_base",
+    },
 }
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mlx_diagnose.adapters.weight_operations import describe
 from mlx_diagnose.engine.model import Finding, Fix
 from mlx_diagnose.engine.report.sanitise import lines, one_line
 from mlx_diagnose.engine.report.view import View, cells
@@ -101,6 +102,12 @@ def _fix(fix: Fix, view: View) -> Iterator[str]:
         yield from (f"{indent}{view.paint(line, 'cyan')}" for line in lines(fix.command.strip("\n")))
     if fix.config_patch:
         yield from (f"{indent}{line}" for line in patch_lines(fix.config_patch, view))
+    yield from (f"{indent}{line}" for line in _weight_map_lines(fix.weight_map, view))
+    if fix.environment:
+        settings = " ".join(f"{one_line(name)}={one_line(value)}" for name, value in sorted(fix.environment.items()))
+        yield from view.fold(f"with the environment {settings}", indent)
+    if fix.shim:
+        yield from view.fold(f"with the loader shim {one_line(fix.shim)}", indent)
     files = [one_line(file) for file in fix.files if not (fix.config_patch and file == "config.json")]
     if files:
         yield from view.fold(f"changes {', '.join(files)}", indent)
@@ -127,6 +134,16 @@ def patch_lines(patch: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]
         yield from (f"  {line}" for line in _change(change, key, parents, view))
     if len(patch) > _CHANGES_SHOWN:
         yield f"  and {len(patch) - _CHANGES_SHOWN} more changes (--json gives the whole patch)"
+
+
+def _weight_map_lines(operations: Sequence[Mapping[str, Any]], view: View) -> Iterator[str]:
+    """The operations of a weight map, one a line."""
+    if operations:
+        yield "in the weights:"
+    for operation in operations[:_CHANGES_SHOWN]:
+        yield view.paint(f"  {one_line(describe(operation))}", "green")
+    if len(operations) > _CHANGES_SHOWN:
+        yield f"  and {len(operations) - _CHANGES_SHOWN} more operations (--json gives the whole map)"
 
 
 def _change(change: Mapping[str, Any], key: str, parents: Sequence[str], view: View) -> Iterator[str]:

@@ -213,7 +213,8 @@ def _read_finding(found: Mapping[str, Any]) -> Finding:
 
 
 def _read_fix(fix: Mapping[str, Any]) -> Fix:
-    return Fix(**{**fix, "config_patch": tuple(fix["config_patch"] or ()), "files": tuple(fix["files"])})
+    lists = {name: tuple(fix.get(name) or ()) for name in ("config_patch", "files", "weight_map")}
+    return Fix(**{**fix, **lists})
 
 
 def _read_activation(activation: Mapping[str, Any]) -> Activation:

@@ -126,3 +126,13 @@ _REPORT: Report
 def _keep_a_report(sample: Sample) -> None:
     global _REPORT
     _REPORT = sample("loads")
+
+
+def test_weight_map_environment_and_shim_are_told(sample: Sample) -> None:
+    operations = ({"op": "rename", "from": "module.{rest}", "to": "{rest}"}, {"op": "drop", "name": "a\x1b[31m"})
+    fix = Fix("x1", "weight-map", "Rename them", "verified", weight_map=operations, environment={"A": "1"}, shim="s")
+    shown = render(replace(sample("fails"), findings=(replace(sample("fails").findings[0], fixes=(fix,)),)), View())
+    assert 'rename "module.{rest}" to "{rest}"' in shown
+    assert "\x1b" not in shown
+    assert "with the environment A=1" in shown
+    assert "with the loader shim s" in shown
