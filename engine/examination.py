@@ -7,7 +7,7 @@ failed first, the load with that change, so that a fault hidden behind another i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from mlx_diagnose.engine.model import CollectorOutcome, CollectorStatus
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.checkpoint import Checkpoint
     from mlx_diagnose.collectors.config import ConfigDocument
+    from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 
 
 class Skipped(Exception):
@@ -160,6 +161,23 @@ class Examination:
 
         docs = [ExceptionDoc.from_json(link) for link in links]
         exceptions.collect(self.memory, docs, exceptions.ExceptionContext(self.directory, self.config, self.packages))
+        if run.chain:
+            self._release_defects(run, docs[: len(run.chain)])
+
+    def _release_defects(self, run: LoadRun, chain: Sequence[ExceptionDoc]) -> None:
+        from mlx_diagnose.collectors import release_defects
+
+        release_defects.collect(
+            self.memory,
+            chain,
+            release_defects.Circumstances(
+                packages=self.packages,
+                system=(run.hello or {}).get("system"),
+                category=run.category,
+                family=self.family,
+                model_type=str(declared) if (declared := (self.config or {}).get("model_type")) else None,
+            ),
+        )
 
     def _weights_difference(self, met: Message | None) -> None:
         if met is None:

@@ -27,9 +27,9 @@ from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import verification
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import STAGES, Fact, Finding, StageResult
+from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, StageResult
 from mlx_diagnose.engine.options import Options
-from mlx_diagnose.engine.rulebase import RuleBase
+from mlx_diagnose.engine.rulebase import RuleBase, failure_classes
 
 #: Loads that are followed up at most.
 MAX_EPISODES = 6
@@ -330,8 +330,21 @@ def _settled(episodes: list[Episode], shimmed_at: int | None) -> list[Episode]:
         limited,
         stages=episodes[shimmed_at + 1].stages,
         findings=[
-            replace(finding, severity="warning") if finding.failure_class == "dependency/backend" else finding
+            _demoted(finding, limited.findings) if finding.failure_class == "dependency/backend" else finding
             for finding in limited.findings
         ],
     )
     return settled
+
+
+def _demoted(finding: Finding, shown: Sequence[Finding]) -> Finding:
+    """A limit of the machine as a warning: of what it claims to explain it keeps what showed with it,
+    since what was seen behind it has causes of its own."""
+    claims = tuple(
+        Explains(other.failure_class, subject.name)
+        for other in shown
+        if other is not finding
+        for subject in other.subjects
+        if any(failure_classes.covers(claim.failure_class, other.failure_class) for claim in finding.claims)
+    )
+    return replace(finding, severity="warning", claims=claims)

@@ -59,8 +59,7 @@ class Loader:
             for owner in owners:
                 stages.wrap_attribute(owner, name, around)
         self._wrap_import()
-        if not any(hasattr(owner, "load_weights") for owner in owners):
-            self._wrap_mlx()
+        self._wrap_mlx()
         self.load = getattr(self._module, "load_model", None) or getattr(self._module, "load", None)
         if self.load is None:
             raise ImportError("mlx_audio.%s.utils has no load_model" % self.category)
@@ -79,12 +78,14 @@ class Loader:
         return lambda function: stages.wrap(self.clock, function, stage)
 
     def _wrap_mlx(self) -> None:
-        """Releases whose loader reads and quantises in line: mark by the MLX functions it calls."""
+        """Loaders that read, quantise and fill in line (early releases, families with a loader of
+        their own): mark by the MLX functions they call. Inside another step these marks do nothing."""
         import mlx.core as mx
         import mlx.nn as nn
 
         stages.wrap_attribute(mx, "load", self._step("weights"))
         stages.wrap_attribute(nn, "quantize", self._step("quantize"))
+        stages.wrap_attribute(nn.Module, "load_weights", self._loading)
 
     def _resolving(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Mark the architecture step and, on its return, the classes of the family."""
@@ -148,17 +149,22 @@ class Loader:
     def _loading(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Mark the load step and remember what met what, for the difference."""
 
-        def load_weights(model: Any, weights: Any = None, *args: Any, **kwargs: Any) -> Any:
-            if self.clock.active is not None or not isinstance(weights, (list, tuple)):
+        names = [name for name in inspect.signature(function).parameters if name != "self"][:1]
+
+        def load_weights(model: Any, *args: Any, **kwargs: Any) -> Any:
+            # Called just as the loader calls it: a call that the model does not take must still fail.
+            weights = args[0] if args else kwargs.get(names[0]) if names else None
+            if self.clock.active is not None or not isinstance(weights, (list, tuple, str)):
                 with self.clock.step("load"):
-                    return function(model, weights, *args, **kwargs)
-            strict = bool(kwargs.get("strict", args[0] if args else True))
-            self.seen.update(model=model, weights=weights, strict=strict)
+                    return function(model, *args, **kwargs)
+            strict = bool(kwargs.get("strict", args[1] if len(args) > 1 else True))
             with self.clock.step("load"):
+                pairs = _pairs(weights)
+                self.seen.update(model=model, weights=pairs, strict=strict)
                 if not strict:
                     self._send_tables(raised=False)
-                result = function(model, weights, *args, **kwargs)
-            self._channel.send("given", count=len(weights))
+                result = function(model, *args, **kwargs)
+            self._channel.send("given", count=len(pairs))
             self.seen.pop("model", None)
             self.seen.pop("weights", None)
             return result
@@ -231,6 +237,15 @@ class Loader:
 
     def _send_signature(self) -> None:
         self._channel.send("signature", document=signature.describe(self.seen["module"]))
+
+
+def _pairs(weights: Any) -> Any:
+    """The named arrays that ``Module.load_weights`` is given: pairs, or the file that holds them."""
+    if not isinstance(weights, str):
+        return weights
+    import mlx.core as mx
+
+    return list(mx.load(weights).items())
 
 
 def _text(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from mlx_diagnose.engine.model import Finding, Report, UsageError
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.report.json import to_json
+from mlx_diagnose.engine.specimen import write_safetensors
 from tests.specimens import make_specimen
 from tests.specimens.hub import environment
 
@@ -254,3 +255,14 @@ def test_a_renamed_key_is_proven_where_the_usual_value_would_do_as_well(specimen
     assert names(roots["config/renamed-key"]) == {"n_layers", "num_hidden_layers"}
     assert {fix.applicability for finding in roots.values() for fix in finding.fixes} == {"verified"}
     assert report.findings[0].failure_class == "config/renamed-key"
+
+
+def test_a_family_with_a_loader_of_its_own_has_its_stages_marked(tmp_path: Path) -> None:
+    """Moshi of speech-to-speech is filled by its own ``from_pretrained``, not by the shared loader."""
+    model = tmp_path / "moshiko"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "moshi"}', encoding="utf-8")
+    write_safetensors(model / "model.safetensors", {"stray.weight": ("F32", (4, 4))})
+    report = examine(model, category="sts")
+    assert [stage.name for stage in report.stages if stage.status == "failed"] == ["load"]
+    assert {finding.failure_class for finding in report.findings if finding.root} >= {"weights/unexpected"}
