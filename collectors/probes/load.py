@@ -82,10 +82,11 @@ class Loader:
         their own): mark by the MLX functions they call. Inside another step these marks do nothing."""
         import mlx.core as mx
         import mlx.nn as nn
+        from mlx.nn.layers.base import Module
 
         stages.wrap_attribute(mx, "load", self._step("weights"))
         stages.wrap_attribute(nn, "quantize", self._step("quantize"))
-        stages.wrap_attribute(nn.Module, "load_weights", self._loading)
+        stages.wrap_attribute(Module, "load_weights", self._loading)
 
     def _resolving(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Mark the architecture step and, on its return, the classes of the family."""
@@ -245,7 +246,8 @@ def _pairs(weights: Any) -> Any:
         return weights
     import mlx.core as mx
 
-    return list(mx.load(weights).items())
+    loaded: Any = mx.load(weights)
+    return list(loaded.items())
 
 
 def _text(error: BaseException) -> str:
