@@ -47,7 +47,8 @@ def apply_patch(document: Mapping[str, Any], patch: Sequence[Mapping[str, Any]])
     return result
 
 
-def _parts(pointer: str) -> list[str]:
+def pointer_parts(pointer: str) -> list[str]:
+    """The keys of a JSON pointer (RFC 6901). Raises PatchError for text that is none."""
     if pointer and not pointer.startswith("/"):
         raise PatchError(f"{pointer!r} is not a JSON pointer")
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
@@ -58,13 +59,13 @@ def _step(container: Any, part: str) -> Any:
 
 
 def _get(document: Any, pointer: str) -> Any:
-    for part in _parts(pointer):
+    for part in pointer_parts(pointer):
         document = _step(document, part)
     return document
 
 
 def _add(document: Any, pointer: str, value: Any) -> Any:
-    parts = _parts(pointer)
+    parts = pointer_parts(pointer)
     if not parts:
         return value
     container = document
@@ -80,7 +81,7 @@ def _add(document: Any, pointer: str, value: Any) -> Any:
 
 
 def _set(document: Any, pointer: str, value: Any) -> Any:
-    parts = _parts(pointer)
+    parts = pointer_parts(pointer)
     if not parts:
         return value
     container = document
@@ -94,7 +95,7 @@ def _set(document: Any, pointer: str, value: Any) -> Any:
 
 
 def _remove(document: Any, pointer: str) -> None:
-    parts = _parts(pointer)
+    parts = pointer_parts(pointer)
     container = document
     for part in parts[:-1]:
         container = _step(container, part)
