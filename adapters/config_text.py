@@ -36,7 +36,10 @@ class _Node:
 
 
 def patch_text(text: str, patch: Sequence[Mapping[str, Any]]) -> str:
-    """``text``, a JSON object, with ``patch`` applied. Raises PatchError when it does not fit, ValueError for no JSON."""
+    """``text``, a JSON object, with ``patch`` applied.
+
+    Raises PatchError when the patch does not fit, ValueError for what is no JSON.
+    """
     wanted = apply_patch(json.loads(text), patch)
     try:
         edited = text

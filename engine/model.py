@@ -220,6 +220,33 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A file of a mended copy, relative to it: ``how`` (copy, hard-link, symlink, written), ``why`` so, bytes."""
+
+    file: str
+    how: str
+    why: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What ``--fix`` wrote. ``path`` is the mended copy, None where there is none, for the ``reason`` given.
+
+    ``loads``: the patient's own loader loaded what was written, or nothing was broken. ``fixes`` are
+    the ids of those made; ``commands`` are for the user to run.
+    """
+
+    path: str | None
+    loads: bool
+    reason: str | None = None
+    fixes: tuple[str, ...] = ()
+    files: tuple[WrittenFile, ...] = ()
+    commands: tuple[str, ...] = ()
+    diff: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything a run learnt; rendered as text or as the JSON that the contract fixes.
 
@@ -239,6 +266,7 @@ class Report:
     timings: Mapping[str, float]
     network: Mapping[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
     needs: Sequence[Need] = ()
+    written: Written | None = None
 
 
 class ExitCode(int, Enum):

@@ -9,6 +9,7 @@ import click
 from mlx_diagnose import __version__
 from mlx_diagnose.engine.cli import _pasted
 from mlx_diagnose.engine.cli._commands import load, subcommands
+from mlx_diagnose.engine.cli._fixing import Fixing, fixing_options
 from mlx_diagnose.engine.cli._output import StatusLine
 from mlx_diagnose.engine.cli._reporting import Reporting, reporting_options
 from mlx_diagnose.engine.cli._target import check_model
@@ -71,6 +72,7 @@ class _WithSubcommands(click.Command):
     help="More rules, on top of the built-in ones; may be given several times.",
 )
 @click.option("--no-plugins", is_flag=True, help="Leave installed rule packs out.")
+@fixing_options
 @reporting_options
 @click.version_option(__version__, "--version", message="diagnose %(version)s")
 @click.pass_context
@@ -88,6 +90,7 @@ def diagnose(
     engine: str | None,
     rule_dirs: tuple[Path, ...],
     no_plugins: bool,
+    fixing: Fixing,
     reporting: Reporting,
 ) -> int:
     """Tell why a model of mlx-audio does not load, and what fixes it.
@@ -95,7 +98,8 @@ def diagnose(
     MODEL is a hub id (org/name) or a local directory.
 
     Exits with 0 if it loads, 1 if a failure was diagnosed, 2 for wrong usage, 3 if no rule
-    explains the failure, 4 for invalid rules, 70 for a defect of diagnose itself.
+    explains the failure, 4 for invalid rules, 5 if --fix could write no verified fix, 70 for a
+    defect of diagnose itself.
     """
     if traceback is not None:
         _pasted.check_alone(context, model)
@@ -118,8 +122,9 @@ def diagnose(
     )
     if traceback is not None:
         return reporting.deliver(_pasted.classify(traceback, options))
+    fixing.check(options)
     from mlx_diagnose.engine import pipeline
 
     with StatusLine() as progress:
-        report = pipeline.diagnose(options, progress)
-    return reporting.deliver(report)
+        report, refused = fixing.carry_out(pipeline.diagnose(options, progress), options, progress)
+    return fixing.code(report, refused, reporting.deliver(report))

@@ -15,7 +15,7 @@ from mlx_diagnose.engine.options import Options
 
 STDIN = "-"
 #: Options that say how a model is run; without one they have no meaning.
-_OF_A_RUN = ("python", "revision", "online", "only_static", "timeout", "memory")
+_OF_A_RUN = ("python", "revision", "online", "only_static", "timeout", "memory", "fix", "out", "diff")
 #: Bytes that are read at most; a longer text counts by its end.
 _LONGEST = 20_000_000
 

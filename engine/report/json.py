@@ -30,6 +30,8 @@ from mlx_diagnose.engine.model import (
     StageResult,
     Subject,
     Target,
+    Written,
+    WrittenFile,
 )
 from mlx_diagnose.engine.report import sanitise
 from mlx_diagnose.engine.report.view import View
@@ -81,6 +83,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "timings": dict(report.timings),
         "collectors": [asdict(outcome) for outcome in report.collectors],
         **({"needs": [asdict(need) for need in report.needs]} if report.needs else {}),
+        **({"written": asdict(report.written)} if report.written is not None else {}),
     }
     cleaned = _clean(document, sanitise.tokens(os.environ))
     assert isinstance(cleaned, dict)
@@ -188,7 +191,13 @@ def _report(document: Mapping[str, Any]) -> Report:
         timings=dict(document["timings"]),
         network=dict(document["network"]),
         needs=tuple(Need(need["what"], need["tells"], tuple(need["rules"])) for need in document.get("needs", ())),
+        written=_read_written(document["written"]) if "written" in document else None,
     )
+
+
+def _read_written(written: Mapping[str, Any]) -> Written:
+    lists = {name: tuple(written[name]) for name in ("fixes", "commands")}
+    return Written(**{**written, **lists, "files": tuple(WrittenFile(**file) for file in written["files"])})
 
 
 def _read_stage(stage: Mapping[str, Any]) -> StageResult:

@@ -14,6 +14,7 @@ from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResul
 from mlx_diagnose.engine.report.finding_text import finding_lines
 from mlx_diagnose.engine.report.sanitise import lines, one_line
 from mlx_diagnose.engine.report.view import View, cells, home_relative, source_place
+from mlx_diagnose.engine.report.written_text import written_lines
 
 _INDENT = "  "
 _WARNINGS_SHOWN = 5
@@ -30,6 +31,7 @@ def render(report: Report, view: View) -> str:
         list(_needs(report, view)),
         list(_not_examined(report, view)),
         list(_details(report, view)) if view.verbose else [],
+        list(written_lines(report.written, view)) if report.written is not None else [],
         list(_footer(report, view)),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"

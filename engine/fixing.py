@@ -1,0 +1,166 @@
+"""``--fix``: the verified fixes of a report written, and the result loaded once more."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from mlx_diagnose.adapters.mend import Mend
+from mlx_diagnose.adapters.model_copy import CopiedFile
+from mlx_diagnose.adapters.model_directory import check_target, write_directory
+from mlx_diagnose.adapters.preview import preview
+from mlx_diagnose.adapters.safetensors_file import UnwritableError
+from mlx_diagnose.adapters.undo import UNDO, undo_record
+from mlx_diagnose.collectors import target as target_collector
+from mlx_diagnose.collectors.interpreter import choose
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
+from mlx_diagnose.engine.options import Options
+
+#: Folder of mended copies. A copy keeps its original's name, which steers mlx-audio's resolution.
+FOLDER = "diagnose-fixed"
+_BAR = 20
+
+
+def check_out(options: Options, out: Path) -> None:
+    """Raise UsageError where ``out`` cannot become a mended copy: better now than after the diagnosis."""
+    check_target(out.absolute(), target_collector.locate(options.model, options.revision).directory)
+
+
+def write_fixes(
+    report: Report, options: Options, out: Path | None, progress: Callable[[str], None] = lambda _: None
+) -> tuple[Report, UnwritableError | None]:
+    """``report`` with its verified fixes written to ``out``, or to a place beside the model; and why not, if not.
+
+    Nothing is written where nothing is broken or nothing is verified: ``report.written`` says so.
+    """
+    located = target_collector.locate(options.model, options.revision)
+    fixes = chosen(report)
+    mend = mend_of(fixes)
+    names = tuple(fix.id for fix in fixes)
+    commands = _commands(fixes)
+    if report.verdict in ("loads", "loads-with-warnings"):
+        return replace(report, written=Written(None, True, "the model loads; there is nothing to mend")), None
+    if located.directory is None or not mend.changes_files:
+        reason = _not_written(report, fixes)
+        return replace(report, written=Written(None, False, reason, names, commands=commands)), None
+    target = out.absolute() if out is not None else default_target(located)
+    original = located.directory
+
+    def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
+        progress("loading what was written")
+        _must_load(report, options, located, staged)
+        return {UNDO: undo_record(original, staged, target, mend, names, files)}
+
+    try:
+        made = write_directory(original, target, mend, accept, lambda *args: progress(_bar(*args)))
+    except UnwritableError as error:
+        reason = " ".join(part for part in (error.what, error.why) if part)
+        return replace(report, written=Written(None, False, reason, names, commands=commands)), error
+    files = tuple(WrittenFile(file.file, file.how, file.why, file.size) for file in made.files)
+    return replace(report, written=Written(str(made.path), True, None, names, files, commands)), None
+
+
+def show_fixes(report: Report, options: Options, out: Path | None) -> Report:
+    """``report`` with what :func:`write_fixes` would write, as text; nothing is written."""
+    located = target_collector.locate(options.model, options.revision)
+    fixes = chosen(report)
+    mend = mend_of(fixes)
+    names, commands = tuple(fix.id for fix in fixes), _commands(fixes)
+    loads = report.verdict in ("loads", "loads-with-warnings")
+    if loads or located.directory is None or not mend.changes_files:
+        reason = "the model loads; there is nothing to mend" if loads else _not_written(report, fixes)
+        return replace(report, written=Written(None, loads, reason, names, commands=commands))
+    target = out.absolute() if out is not None else default_target(located)
+    try:
+        diff = preview(located.directory, mend, target)
+    except UnwritableError as error:
+        return replace(report, written=Written(None, False, f"{error.what} {error.why}", names, commands=commands))
+    return replace(report, written=Written(None, False, "only shown, as asked", names, (), commands, diff))
+
+
+def chosen(report: Report) -> list[Fix]:
+    """The verified fixes to make, in the order in which they were found: the first one of each root cause."""
+    found: dict[str, Fix] = {}
+    for finding in report.findings:
+        if not finding.root or finding.severity != "error":
+            continue
+        fix = next((fix for fix in finding.fixes if fix.applicability == "verified"), None)
+        same = (other for other in found.values() if fix and _change(other) == _change(fix))
+        if fix is not None and next(same, None) is None:
+            found[fix.id] = fix
+    return sorted(found.values(), key=lambda fix: int(re.sub(r"\D", "", fix.id) or 0))
+
+
+def mend_of(fixes: Sequence[Fix]) -> Mend:
+    """All that ``fixes`` change, in their order."""
+    return Mend(
+        config_patch=tuple(chain.from_iterable(fix.config_patch for fix in fixes)),
+        weight_map=tuple(chain.from_iterable(fix.weight_map for fix in fixes)),
+        shims=tuple(dict.fromkeys(fix.shim for fix in fixes if fix.shim)),
+    )
+
+
+def default_target(located: Located) -> Path:
+    """A place for a mended copy: beside the model, or here for one in the hub's cache, which is not ours to fill."""
+    assert located.directory is not None
+    parent = located.directory.parent
+    name = located.name
+    if located.source == "hub" or parent.name == "snapshots":
+        if parent.name == "snapshots":
+            name = parent.parent.name.split("--")[-1]
+        parent = Path.cwd()
+    number = 1
+    while True:
+        target = parent / (FOLDER if number == 1 else f"{FOLDER}-{number}") / name
+        if not target.exists() and not target.is_symlink():
+            return target
+        number += 1
+
+
+def _commands(fixes: Sequence[Fix]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fix.command for fix in fixes if fix.command))
+
+
+def _change(fix: Fix) -> tuple[object, ...]:
+    return fix.config_patch, fix.weight_map, fix.shim, fix.command
+
+
+def _not_written(report: Report, fixes: Sequence[Fix]) -> str:
+    if fixes:
+        return "what was verified changes no file of the model"
+    tried = any(fix.applicability == "unverified" for finding in report.findings for fix in finding.fixes)
+    if tried:
+        return "no fix is verified; the report says of each why not"
+    return "there is no fix that could be tried"
+
+
+def _must_load(report: Report, options: Options, located: Located, staged: Path) -> None:
+    """Load the finished copy in a fresh process. Raises UnwritableError where it does not load."""
+    from mlx_diagnose.engine.patients import start
+
+    interpreter = choose(options.python)
+    shimmed = any(finding.failure_class == "dependency/backend" for finding in report.findings)
+    copy = replace(located, load=str(staged), directory=staged, name=staged.name, source="directory")
+    options = replace(options, category=report.target.category if options.category is None else options.category)
+    with start(options, interpreter, copy, shimmed) as process:
+        run = LoadRun().take(process.messages())
+    if not run.loads:
+        said = run.chain[0] if run.chain else None
+        told = f"{said['type']}: {said['message']}" if said else "the process ended"
+        raise UnwritableError(
+            "mended-copy-fails",
+            "The mended copy does not load.",
+            why=f"At {run.failed_stage}: {told}. It was removed again.",
+            next_step="Diagnose with -v; if the fix was called verified, please report it.",
+        )
+
+
+def _bar(name: str, done: int, total: int) -> str:
+    share = done / total if total else 1.0
+    full = round(share * _BAR)
+    return f"writing {name} [{'#' * full}{'.' * (_BAR - full)}] {share:.0%}"
