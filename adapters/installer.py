@@ -8,9 +8,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from mlx_diagnose.engine.model import Finding, Fix
+
 _UV_OPTIONS = {"--no-cache-dir": "--no-cache"}
+
+
+def with_exact_commands(findings: Sequence[Finding], executable: str) -> list[Finding]:
+    """``findings`` whose fixes name the installer of the environment of ``executable``."""
+
+    def exact(fix: Fix) -> Fix:
+        return fix if fix.command is None else replace(fix, command=exact_command(fix.command, executable))
+
+    return [replace(finding, fixes=tuple(map(exact, finding.fixes))) for finding in findings]
 
 
 def exact_command(command: str, executable: str) -> str:

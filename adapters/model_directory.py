@@ -104,6 +104,8 @@ def _fill(original: Path, staged: Path, mend: Mend, weights: MendedWeights, prog
         files.append(CopiedFile(name, "written", "tells which file has which tensor now", len(text.encode())))
     done, total = 0, weights.bytes
     for name, recipes in weights.files.items():
+        if not recipes:
+            continue  # all that it held went into other files
 
         def advance(count: int, name: str = name) -> None:
             nonlocal done

@@ -114,6 +114,9 @@ def default_target(located: Located) -> Path:
         if parent.name == "snapshots":
             name = parent.parent.name.split("--")[-1]
         parent = Path.cwd()
+    if parent.name == "hub":
+        # mlx-audio takes the name that follows a folder "hub" for that of the repository.
+        parent = parent.parent
     number = 1
     while True:
         target = parent / (FOLDER if number == 1 else f"{FOLDER}-{number}") / name

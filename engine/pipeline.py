@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from mlx_diagnose import __version__
+from mlx_diagnose.adapters.installer import with_exact_commands
 from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
@@ -80,7 +81,9 @@ def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase
 def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Report:
     first = episodes[0]
     facts = [fact for episode in episodes for fact in episode.facts]
-    found = [finding for episode in episodes for finding in episode.findings]
+    found = with_exact_commands(
+        [finding for episode in episodes for finding in episode.findings], context.interpreter.executable
+    )
     failed = next((stage.name for stage in first.stages if stage.status == "failed"), None)
     explained = failed is None or any(finding.severity == "error" for finding in found)
     nearest = [] if explained or failed is None else nearest_rules(rules.rules, facts, failed)

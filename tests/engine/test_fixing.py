@@ -1,0 +1,194 @@
+"""``--fix`` on real specimens: what was written is loaded by the real loader, and holds what the whole one holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_diagnose.adapters.mend import Mend
+from mlx_diagnose.adapters.model_directory import write_directory
+from mlx_diagnose.collectors.target import locate
+from mlx_diagnose.engine.fixing import chosen, default_target, show_fixes, write_fixes
+from mlx_diagnose.engine.model import Finding, Fix, Report
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.report.json import from_json, to_json
+from tests.adapters import stored
+from tests.specimens import make_specimen
+from tests.specimens.hub import environment, snapshot
+from tests.specimens.recipe import Specimen
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def specimen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Specimen]:
+    """A whole small specimen of a family; its environment becomes that of this process."""
+
+    def make(family: str) -> Specimen:
+        made = make_specimen(family, tmp_path / "whole")
+        for name, value in environment(made.hub).items():
+            monkeypatch.setenv(name, value)
+        return made
+
+    return make
+
+
+def parameters(*paths: Path) -> list[dict[str, list[object]]]:
+    """What the real loader makes of each directory."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "loaded_parameters.py"), *map(str, paths)],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [outcome["error"] for outcome in outcomes] == [None] * len(paths)
+    return [outcome["parameters"] for outcome in outcomes]
+
+
+def broken(specimen: Specimen, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the specimen whose config.json is changed."""
+    path = folder / specimen.path.name
+    path.mkdir(parents=True)
+    for entry in specimen.path.iterdir():
+        if entry.name != "config.json":
+            (path / entry.name).symlink_to(entry)
+    config = json.loads((specimen.path / "config.json").read_text())
+    change(config)
+    (path / "config.json").write_text(json.dumps(config, indent=4) + "\n")
+    return path
+
+
+def fixed(path: Path, out: Path | None = None) -> Report:
+    options = Options(model=str(path), timeout=120)
+    report, error = write_fixes(diagnose(options), options, out)
+    assert error is None
+    assert to_json(from_json(to_json(report))) == to_json(report)
+    return report
+
+
+def test_two_faults_of_the_config(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    whole = specimen("soprano")
+
+    def change(config: dict[str, Any]) -> None:
+        config["n_layers"] = config.pop("num_hidden_layers")
+        config["intermediate_size"] *= 2
+
+    path = broken(whole, tmp_path, change)
+    report = fixed(path)
+    assert report.written is not None and report.written.path is not None and report.written.loads
+    made = Path(report.written.path)
+    assert made == tmp_path / "diagnose-fixed" / whole.path.name
+    assert json.loads((made / "config.json").read_text()) == whole.config
+    assert (made / "config.json").read_text().startswith('{\n    "')
+    mended, original = parameters(made, whole.path)
+    assert mended == original
+    record = json.loads((made / "diagnose" / "undo.json").read_text())
+    assert record["original"] == str(path)
+    assert record["fixes"] == list(report.written.fixes)
+
+
+def test_a_whole_model_needs_nothing(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    report = fixed(specimen("soprano").path)
+    assert report.written is not None
+    assert (report.written.path, report.written.loads) == (None, True)
+    assert not (tmp_path / "whole" / "diagnose-fixed").exists()
+
+
+def test_what_cannot_be_mended_is_not_written(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    path = broken(specimen("soprano"), tmp_path, lambda config: None)
+    (path / "model.safetensors").unlink()
+    report = fixed(path)
+    assert report.written is not None
+    assert (report.written.path, report.written.loads) == (None, False)
+    assert not (tmp_path / "diagnose-fixed").exists()
+
+
+def test_the_diff_shows_and_writes_nothing(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    path = broken(specimen("soprano"), tmp_path, lambda config: config.__setitem__("hidden_size", 128))
+    options = Options(model=str(path), timeout=120)
+    report = show_fixes(diagnose(options), options, None)
+    assert report.written is not None and report.written.diff is not None
+    patch = report.written.diff[report.written.diff.index("--- a/config.json") :]
+    assert not (tmp_path / "diagnose-fixed").exists()
+    subprocess.run(["git", "apply", "-p1"], cwd=path, input=patch, text=True, check=True)
+    assert json.loads((path / "config.json").read_text())["hidden_size"] != 128
+
+
+def test_weights_with_other_names_and_layouts(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    """Broken by NumPy, mended by us, loaded by mlx-audio: parameter by parameter what the whole one has."""
+    whole = specimen("kokoro")
+    path = broken(whole, tmp_path, lambda config: None)
+    weights = next(path.glob("*.safetensors"))
+    arrays = stored.read(weights)
+    conv = next(name for name, array in arrays.items() if array.ndim == 3 and len(set(array.shape)) == 3)
+    spoilt = {f"module.{name}": array.transpose(2, 0, 1) if name == conv else array for name, array in arrays.items()}
+    weights.unlink()
+    stored.write(weights, spoilt, {"format": "pt"})
+    mend = Mend(
+        weight_map=(
+            {"op": "rename", "from": "module.{rest}", "to": "{rest}"},
+            {"op": "transpose", "name": conv, "axes": [1, 2, 0]},
+        )
+    )
+    made = write_directory(path, tmp_path / "out" / path.name, mend, lambda *_: {})
+    mended, original = parameters(made.path, whole.path)
+    assert mended == original
+
+
+@pytest.mark.parametrize("folder", ["models", "hub", "hub/models"])
+@pytest.mark.parametrize("name", ["Kokoro-82M-bf16", "Soprano-1.1-80M", "csm-1b", "a.b_c-d", "orpheus-3b-0.1-ft-bf16"])
+def test_the_default_place_has_the_same_name_parts(tmp_path: Path, folder: str, name: str) -> None:
+    utils = pytest.importorskip("mlx_audio.utils")
+    model = tmp_path / folder / name
+    model.mkdir(parents=True)
+    target = default_target(locate(str(model)))
+    for kind in (str, Path):
+        assert utils.get_model_name_parts(kind(target)) == utils.get_model_name_parts(kind(model))
+    target.mkdir(parents=True)
+    again = default_target(locate(str(model)))
+    assert again.name == name and not again.exists()
+
+
+def test_a_snapshot_is_mended_outside_the_hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    made = snapshot(tmp_path / "hf", "org/Kokoro-82M")
+    (made / "config.json").write_text("{}")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for model in ("org/Kokoro-82M", str(made)):
+        assert default_target(locate(model)) == here / "diagnose-fixed" / "Kokoro-82M"
+
+
+def _finding(number: int, *fixes: Fix, **changes: Any) -> Finding:
+    found = Finding(f"f{number}", "rule", "config/renamed-key", "error", 0.9, "construct", "t", "c", fixes=fixes)
+    return replace(found, **changes)
+
+
+def _fix(number: int, value: int, applicability: Any = "verified") -> Fix:
+    change: Mapping[str, Any] = {"op": "add", "path": "/a", "value": value}
+    return Fix(f"x{number}", "config-patch", "t", applicability, None, config_patch=(change,))
+
+
+def test_one_verified_fix_of_every_root_is_chosen_in_the_order_found(sample: Callable[[str], Report]) -> None:
+    findings = [
+        _finding(1, _fix(10, 1, "unverified"), _fix(11, 2), _fix(12, 3)),
+        _finding(2, _fix(2, 4)),
+        _finding(3, _fix(3, 4)),
+        _finding(4, _fix(4, 5), root=False),
+        _finding(5, _fix(5, 6), severity="warning"),
+    ]
+    report = replace(sample("fails"), findings=findings)
+    assert [fix.id for fix in chosen(report)] == ["x2", "x11"]
