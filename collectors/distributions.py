@@ -45,6 +45,18 @@ class Distribution:
         found = [value for name, value in self._headers if name == "requires-dist"]
         return found or list(_egg_requires(self.metadata / "requires.txt"))
 
+    @cached_property
+    def top_level(self) -> frozenset[str]:
+        """Its top-level modules: ``top_level.txt``, else the first parts of the files in ``RECORD``."""
+        for name in ("top_level.txt", "RECORD"):
+            try:
+                lines = (self.metadata / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError:
+                continue
+            heads = {re.split(r"[/,]", line.strip(), maxsplit=1)[0].split(".")[0] for line in lines if line.strip()}
+            return frozenset(head for head in heads if head.isidentifier())
+        return frozenset()
+
 
 def _headers(metadata: Path) -> Iterator[tuple[str, str]]:
     """(lower-case name, value) of the header lines of METADATA or PKG-INFO; none where it cannot be read."""
@@ -95,6 +107,14 @@ class Installed:
 
     def names(self) -> list[str]:
         return list(self._found)
+
+    def provider_of(self, module: str) -> Distribution | None:
+        """The distribution that brings a top-level module, by the files that its metadata lists."""
+        return self._found.get(self._providers.get(module, ""))
+
+    @cached_property
+    def _providers(self) -> dict[str, str]:
+        return {top: name for name, distribution in self._found.items() for top in distribution.top_level}
 
     def without(self, name: str) -> None:
         """Forget a distribution that another copy of its package stands in front of."""

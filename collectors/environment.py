@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlx_diagnose.collectors.distributions import Distribution, Installed, marker_environment
-from mlx_diagnose.collectors.knowledge import canonical
+from mlx_diagnose.collectors.distributions import Installed, marker_environment
+from mlx_diagnose.collectors.requirements import Need, chains, extras, in_range, needs
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
-
-if TYPE_CHECKING:
-    from packaging.requirements import Requirement
 
 _NAME = "environment"
 _MLX_AUDIO = "mlx-audio"
@@ -31,9 +26,6 @@ _BACKENDS = ("mlx-metal", "mlx-cpu", "mlx-cuda")
 #: Requirements of these are told in full, of others only where they are not met.
 _TOLD_IN_FULL = ("mlx-audio", "mlx-lm", "mlx", "transformers", "huggingface-hub")
 _MAX_DISTRIBUTIONS = 300
-_EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_CATEGORY_EXTRAS = ("tts", "stt", "sts")
-_FOR_DEVELOPERS = ("dev", "docs", "test", "tests", "parity")
 
 
 def collect(
@@ -136,22 +128,13 @@ def _library_package(installed: Installed) -> str | None:
     return found[0] if found else "mlx"
 
 
-@dataclass(frozen=True, slots=True)
-class _Need:
-    owner: Distribution
-    requirement: Requirement
-
-    @property
-    def package(self) -> str:
-        return canonical(self.requirement.name)
-
-
 def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed: Installed) -> dict[str, str]:
     """Assert the distributions that mlx-audio and MLX draw in, with what they require of each other."""
     environment = marker_environment(hello)
     mlx_audio = installed.get(_MLX_AUDIO)
-    extras = _extras(mlx_audio) if mlx_audio is not None else {}
-    roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS), *extras]
+    by_extra = extras(mlx_audio) if mlx_audio is not None else {}
+    chain = chains(mlx_audio, installed, environment) if mlx_audio is not None else {}
+    roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS), *by_extra]
     queue = deque(dict.fromkeys(roots))
     versions: dict[str, str] = {}
     seen: set[str] = set(queue)
@@ -159,14 +142,14 @@ def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed:
         name = queue.popleft()
         distribution = installed.get(name)
         if distribution is None:
-            if name in extras:
-                _assert_absent(memory, name, extras[name])
+            if name in by_extra:
+                _assert_absent(memory, name, by_extra[name])
             continue
         versions[name] = distribution.version or "unknown"
-        _assert_package(memory, name, distribution.version, distribution.metadata, extras.get(name))
-        for need in _needs(distribution, environment):
-            met = _assert_requirement(memory, need, installed)
-            if not met and installed.get(need.package) is None and need.package not in extras:
+        _assert_package(memory, name, distribution.version, distribution.metadata, by_extra.get(name))
+        for need in needs(distribution, environment):
+            met = _assert_requirement(memory, need, installed, chain.get(need.owner.name))
+            if not met and installed.get(need.package) is None and need.package not in by_extra:
                 _assert_absent(memory, need.package)
             if need.package not in seen:
                 seen.add(need.package)
@@ -186,61 +169,11 @@ def _assert_absent(memory: WorkingMemory, name: str, extra: str | None = None) -
     memory.add("package", Provenance(_NAME), name=name, installed=False, version=None, extra=extra)
 
 
-def _needs(owner: Distribution, environment: Mapping[str, str]) -> list[_Need]:
-    """Requirements that hold in ``environment``, without those of extras."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    found = []
-    for text in owner.requires:
-        marker = text.partition(";")[2]
-        if "extra" in marker and " or " not in marker:
-            continue  # never holds without the extra; parsing hundreds of them would be the most expensive part
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.marker is None or _holds(requirement, environment):
-            found.append(_Need(owner, requirement))
-    return found
-
-
-def _holds(requirement: Requirement, environment: Mapping[str, str]) -> bool:
-    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-    from packaging.version import InvalidVersion
-
-    assert requirement.marker is not None
-    try:
-        return requirement.marker.evaluate(dict(environment))
-    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
-        return False
-
-
-def _extras(distribution: Distribution) -> dict[str, str]:
-    """What the extras of ``distribution`` require, those for its developers left out: package to extra.
-
-    Of several extras with the same package, that of a model category counts, else the first.
-    """
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    found: dict[str, str] = {}
-    for text in distribution.requires:
-        extra = _EXTRA.search(text.partition(";")[2])
-        if extra and extra[1] not in _FOR_DEVELOPERS:
-            try:
-                name = canonical(Requirement(text).name)
-            except InvalidRequirement:
-                continue
-            if extra[1] in _CATEGORY_EXTRAS and found.get(name) not in _CATEGORY_EXTRAS:
-                found[name] = extra[1]
-            found.setdefault(name, extra[1])
-    return found
-
-
-def _assert_requirement(memory: WorkingMemory, need: _Need, installed: Installed) -> bool:
-    """Assert a requirement that matters; whether it is met."""
+def _assert_requirement(memory: WorkingMemory, need: Need, installed: Installed, chain: tuple[str, ...] | None) -> bool:
+    """Assert a requirement that matters; whether it is met. ``chain`` leads from mlx-audio to its owner."""
     wanted = installed.get(need.package)
     version = wanted.version if wanted is not None else None
-    met = version is not None and _in_range(need.requirement, version)
+    met = version is not None and in_range(need.requirement, version)
     if not met or need.owner.name in _TOLD_IN_FULL:
         memory.add(
             "requirement",
@@ -251,14 +184,6 @@ def _assert_requirement(memory: WorkingMemory, need: _Need, installed: Installed
             specifier=clean(str(need.requirement.specifier), 200),
             installed_version=clean(version, 100) if version else None,
             satisfied=met,
+            chain=clean(" > ".join((*chain, need.package)), 300) if chain else None,
         )
     return met
-
-
-def _in_range(requirement: Requirement, version: str) -> bool:
-    from packaging.version import InvalidVersion, Version
-
-    try:
-        return requirement.specifier.contains(Version(version), prereleases=True)
-    except InvalidVersion:
-        return True  # a version that nobody can compare is no proof of a conflict

@@ -177,8 +177,13 @@ Reference: TypeAlias = "Class | Function | Module"
 class World:
     """Modules on a search path, parsed when asked for."""
 
-    def __init__(self, search_path: Sequence[Path]) -> None:
+    def __init__(
+        self, search_path: Sequence[Path], followed: Sequence[str] = FOLLOWED, limit: int = _MAX_MODULES
+    ) -> None:
+        """``followed`` are the packages whose modules are read, ``limit`` of them at most."""
         self.search_path = list(dict.fromkeys(search_path))
+        self._followed = followed
+        self._limit = limit
         self.modules: dict[str, Module | None] = {}
         self._classes: dict[tuple[str, str], Class] = {}
         self._resolving: set[tuple[str, str]] = set()
@@ -186,7 +191,7 @@ class World:
     def module(self, name: str) -> Module | None:
         """The module ``name``, None where it is not found, not followed, or not readable as Python."""
         if name not in self.modules:
-            followed = name.split(".")[0] in FOLLOWED and len(self.modules) < _MAX_MODULES
+            followed = name.split(".")[0] in self._followed and len(self.modules) < self._limit
             self.modules[name] = self._load(name) if followed else None
         return self.modules[name]
 

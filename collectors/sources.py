@@ -1,4 +1,4 @@
-"""A model family's source as a document: which class takes which section of the config, and what it imports.
+"""A model family's source as a document: which class takes which section of the config.
 
 Read from the files of the patient's mlx-audio without running anything, so it works where the
 family cannot be imported. :func:`merged` lays over it what the patient's own classes said.
@@ -14,7 +14,6 @@ from typing import Any
 
 from mlx_diagnose.collectors.config_flow import Flow
 from mlx_diagnose.collectors.config_values import Take, below
-from mlx_diagnose.collectors.family_imports import imports_of
 from mlx_diagnose.collectors.source_world import Class, Module, World
 
 Document = dict[str, Any]
@@ -72,18 +71,6 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
     followed = {(r.file, r.line, path.rpartition(".")[2]) for r in flow.reads for path in r.paths}
     document["loose_reads"] = sorted({key for file in _files(module) for key in _loose_reads(file, followed)})
     return document
-
-
-def imports_of_family(mlx_audio_dir: Path, category: str, family: str) -> list[dict[str, Any]]:
-    """What the files of a family import from other packages.
-
-    ``[{"module", "file", "line", "top_level": it runs when the family is imported, "guarded": a failure is caught}]``
-    """
-    world = World([mlx_audio_dir.parent])
-    module = world.module(f"mlx_audio.{category}.models.{family}")
-    if module is None:
-        return []
-    return [item for m in _modules(world, module) for item in imports_of(m)]
 
 
 def _unique(items: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,15 +136,6 @@ def _files(family: Module) -> list[Path]:
     folder = family.file.parent
     files = [file for file in sorted(folder.rglob("*.py")) if "test" not in file.relative_to(folder).parts[0]]
     return files[:_MAX_FILES]
-
-
-def _modules(world: World, family: Module) -> Iterator[Module]:
-    for file in _files(family):
-        parts = file.relative_to(family.file.parent).with_suffix("").parts if family.is_package else ()
-        parts = parts[:-1] if parts[-1:] == ("__init__",) else parts
-        module = world.module(".".join([family.name, *parts]))
-        if module is not None:
-            yield module
 
 
 def _loose_reads(file: Path, followed: set[tuple[str, int, str]]) -> Iterator[str]:

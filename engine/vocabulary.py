@@ -157,6 +157,53 @@ _KINDS = (
         specifier=_s("the declared range, such as >=0.31,<0.32; empty for any"),
         installed_version=_so("what is installed, null when absent"),
         satisfied=_b("whether the installed version is in the range"),
+        chain=_so("the packages that lead from mlx-audio to it, such as mlx-audio > transformers > tokenizers; null where none do"),
+    ),
+    _kind(
+        "import_need",
+        "dependencies",
+        "A package that a family imports, read from its sources: one fact a package.",
+        package=_s("distribution"),
+        module=_s("the module that is imported"),
+        top=_s("first part of its name"),
+        present=_b("the module's package is there"),
+        version=_so("installed version of the distribution"),
+        when=_s(
+            "import (when the family is imported), use (when a function is called that loading or generating may call) or call (another function: a converter, a script)"
+        ),
+        guarded=_b("a failure is caught, or the import runs only under a condition"),
+        function=_so("the function that imports it, null at import"),
+        importer=_s("module that imports it"),
+        importer_line=_io("line there"),
+        declared=_s(
+            "required (mlx-audio lists it), chain (something that it draws in does), extra (only an extra of mlx-audio does), nobody, or unknown (mlx-audio has no metadata)"
+        ),
+        extra=_so("that extra"),
+        chain=_so("the packages that lead to it, such as mlx-audio > transformers > requests"),
+        install=_s("what to give pip"),
+    ),
+    _kind(
+        "absent_name",
+        "dependencies",
+        "A name that a family imports from an installed module that does not have it, by the module's source.",
+        module=_s("the module"),
+        name=_s("the name, or a submodule"),
+        package=_s("its distribution"),
+        version=_so("installed version"),
+        when=_s("import, use or call, as for import_need"),
+        guarded=_b("a failure is caught, or the import runs only under a condition"),
+        importer=_s("module that imports it"),
+        importer_line=_io("line there"),
+    ),
+    _kind(
+        "native_library",
+        "native_libraries",
+        "A native library or program that a package or mlx-audio itself calls.",
+        name=_s("espeak-ng, ffmpeg, portaudio, libsndfile"),
+        found=_b("it is there"),
+        where=_so("the wheel that brings it, or its path"),
+        needed_by=_s("the package that calls it"),
+        purpose=_s("what for"),
     ),
     # -- how mlx-audio resolves a model -----------------------------------------------------
     _kind(

@@ -1,0 +1,195 @@
+"""What a family imports against what is installed and declared, before anything fails.
+
+Read from sources and metadata only: a package that nobody declares, one that is not there, a
+name that the installed version does not have. What runs at import is told from what runs when a
+function is called, since the latter bites only after the model has loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlx_diagnose.collectors.distributions import Installed
+from mlx_diagnose.collectors.family_imports import Import, imports_of
+from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader
+from mlx_diagnose.collectors.installed_modules import InstalledModules
+from mlx_diagnose.collectors.knowledge import canonical
+from mlx_diagnose.collectors.module_names import ModuleNames
+from mlx_diagnose.collectors.requirements import chains, extras
+from mlx_diagnose.collectors.source_world import World
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+from mlx_diagnose.knowledge_base import data as knowledge_base
+
+_NAME = "dependencies"
+_MLX_AUDIO = "mlx-audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An import of another package. ``when`` is import, use or call; see the vocabulary."""
+
+    statement: Import
+    when: str
+    guarded: bool
+
+    @property
+    def top(self) -> str:
+        return self.statement.module.split(".")[0]
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        return self.guarded, ("import", "use", "call").index(self.when)
+
+
+def needs_of_family(sources: Sources, category: str, family: str) -> list[Need]:
+    """What ``family`` and the loader of its category import from other packages."""
+    return [_need(item) for item in of_family(sources, category, family) if _is_foreign(item.statement)]
+
+
+def needs_of_loader(sources: Sources, category: str) -> list[Need]:
+    """What the loader of ``category`` alone imports from other packages."""
+    return [_need(item) for item in of_loader(sources, category) if _is_foreign(item.statement)]
+
+
+def _need(item: Reached) -> Need:
+    when = "import" if not item.later else "use" if item.in_use else "call"
+    return Need(item.statement, when, item.guarded)
+
+
+def _is_foreign(statement: Import) -> bool:
+    return statement.module.split(".")[0] not in (OWN, *sys.stdlib_module_names)
+
+
+class Surroundings:
+    """The patient's installed packages: what is there, what has which names, what is declared."""
+
+    def __init__(self, search_path: Sequence[str], environment: Mapping[str, str], installed: Installed) -> None:
+        self.modules = InstalledModules(search_path)
+        self.names = ModuleNames(self.modules)
+        self.installed = installed
+        own = installed.get(_MLX_AUDIO)
+        self.known = own is not None
+        self.chains = chains(own, installed, environment) if own is not None else {}
+        self.extras = extras(own) if own is not None else {}
+
+    def package_of(self, module: str) -> str:
+        """The distribution that brings ``module``, or would."""
+        expected = canonical(knowledge_base.distribution_of(module).name)
+        if self.installed.get(expected) is not None or self.modules.find(module.split(".")[0]) is None:
+            return expected
+        provider = self.installed.provider_of(module.split(".")[0])
+        return provider.name if provider is not None else expected
+
+    def version_of(self, package: str) -> str | None:
+        """The installed version of a distribution."""
+        found = self.installed.get(package)
+        return found.version if found is not None else None
+
+    def declared(self, package: str) -> str:
+        """Who requires ``package``: required, chain, extra, nobody or unknown."""
+        if not self.known:
+            return "unknown"
+        chain = self.chains.get(package)
+        if chain is not None:
+            return "required" if len(chain) <= 2 else "chain"
+        return "extra" if package in self.extras else "nobody"
+
+
+def collect(memory: WorkingMemory, needs: Iterable[Need], around: Surroundings) -> None:
+    """Assert import_need, one a package, and absent_name."""
+    every = list(needs)
+    every += [inner for need in every for inner in _behind(need, around)]
+    by_package: dict[str, list[Need]] = {}
+    for need in every:
+        by_package.setdefault(around.package_of(need.statement.module), []).append(need)
+    for package, found in by_package.items():
+        _assert_need(memory, package, min(found, key=lambda need: need.rank), around)
+    for need in every:
+        _assert_absent_name(memory, need, around)
+
+
+def _behind(need: Need, around: Surroundings) -> list[Need]:
+    """What a module that mlx-audio does not draw in imports in its turn; of declared ones pip takes care."""
+    package = around.package_of(need.statement.module)
+    if around.declared(package) not in ("nobody", "extra"):
+        return []
+    place = around.modules.find(need.statement.module)
+    if place is None or place.file is None or place.file.suffix != ".py":
+        return []
+    base = place.file.parents[need.statement.module.count(".") + place.is_package]
+    module = World([base], followed=(need.top,)).module(need.statement.module)
+    if module is None:
+        return []
+    return [
+        Need(inner, need.when, need.guarded or inner.guarded)
+        for inner in imports_of(module)
+        if inner.function is None and _is_foreign(inner) and inner.module and inner.module.split(".")[0] != need.top
+    ]
+
+
+def _assert_need(memory: WorkingMemory, package: str, need: Need, around: Surroundings) -> None:
+    chain = around.chains.get(package)
+    memory.add(
+        "import_need",
+        Provenance(_NAME, str(need.statement.importer.file), need.statement.line),
+        package=package,
+        module=need.statement.module,
+        top=need.top,
+        present=around.modules.find(need.top) is not None,
+        version=around.version_of(package),
+        when=need.when,
+        guarded=need.guarded,
+        function=need.statement.function,
+        importer=need.statement.importer.name,
+        importer_line=need.statement.line,
+        declared=around.declared(package),
+        extra=around.extras.get(package),
+        chain=" > ".join(chain) if chain is not None else None,
+        install=knowledge_base.distribution_of(need.statement.module).install,
+    )
+
+
+def _assert_absent_name(memory: WorkingMemory, need: Need, around: Surroundings) -> None:
+    statement = need.statement
+    if around.modules.find(need.top) is None:
+        return
+    module, name = _absent(statement.module, statement.name, around)
+    if name is None:
+        return
+    package = around.package_of(statement.module)
+    memory.add(
+        "absent_name",
+        Provenance(_NAME, str(statement.importer.file), statement.line),
+        module=module,
+        name=name,
+        package=package,
+        version=around.version_of(package),
+        when=need.when,
+        guarded=need.guarded,
+        importer=statement.importer.name,
+        importer_line=statement.line,
+    )
+
+
+def _absent(module: str, name: str | None, around: Surroundings) -> tuple[str, str | None]:
+    """The first part of ``module`` (or ``name`` in it) that is certainly not there: (where, what); what may be None."""
+    parts = module.split(".")
+    for length in range(1, len(parts)):
+        above = ".".join(parts[:length])
+        if around.modules.find(f"{above}.{parts[length]}") is None:
+            # A package may make its submodules as it runs.
+            return above, parts[length] if around.names.has(above, parts[length]) is False else None
+    if name in (None, "*"):
+        return module, None
+    assert name is not None
+    return module, name if around.names.has(module, name) is False else None
+
+
+def imported_directory(search_path: Sequence[str]) -> Path | None:
+    """Where ``import mlx_audio`` finds its package, by the files on ``search_path``."""
+    place = InstalledModules(search_path).find(OWN)
+    return place.file.parent if place is not None and place.file is not None else None

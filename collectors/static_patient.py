@@ -1,0 +1,119 @@
+"""What the patient's probe would say first, worked out from files: nothing of the patient is started.
+
+For a look at files only. Knows virtual environments, plain installations, Debian's folders,
+``.pth`` files that name folders, and ``PYTHONPATH``; what an installation does when it starts
+(``sitecustomize``, ``.pth`` lines that run code) is not known.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlx_diagnose.collectors.dependencies import imported_directory
+from mlx_diagnose.collectors.probes import installed
+
+_FOLDER = re.compile(r"python(?P<version>3\.\d+)$")
+
+
+def greeting(executable: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """As the probe's ``hello``: python, system, machine, os_version, implementation, executable, prefix, path.
+
+    ``path`` is ``sys.path`` as far as files tell; without a library folder it is PYTHONPATH alone.
+    """
+    prefix, found, version = _layout(Path(executable))
+    path = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    if os.path.realpath(prefix) == os.path.realpath(sys.prefix):
+        version = platform.python_version()
+        path += [entry for entry in sys.path if entry]
+    else:
+        path += map(str, found)
+    return {
+        "python": version,
+        "implementation": "cpython",
+        "executable": executable,
+        "prefix": str(prefix),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "os_version": platform.mac_ver()[0] or platform.release(),
+        "path": list(dict.fromkeys(path)),
+    }
+
+
+def mlx_audio(hello: Mapping[str, Any], category: str | None, config: Any, name: str) -> dict[str, Any]:
+    """As the probe's ``mlx_audio``: directory, version, category."""
+    found = imported_directory(hello["path"])
+    directory = str(found) if found is not None else None
+    if directory is not None:
+        category = category or installed.category_of(directory, config, name)
+    version = installed.version(directory) if directory is not None else None
+    return {"directory": directory, "version": version, "category": category or "tts"}
+
+
+def _layout(executable: Path) -> tuple[Path, list[Path], str | None]:
+    """(prefix, what its start puts on ``sys.path``, version)."""
+    prefix = Path(os.path.abspath(executable)).parent.parent
+    settings = _settings(prefix / "pyvenv.cfg")
+    if settings is None:
+        prefix = Path(os.path.realpath(executable)).parent.parent
+        settings = {}
+    version = settings.get("version_info") or settings.get("version")
+    libraries = _libraries(prefix, version)
+    base = _libraries(Path(settings["home"]).parent, version) if settings.get("home") else libraries
+    path = [entry for library in base for entry in _standard(library)]
+    path += [entry for library in libraries for entry in _packages(library)]
+    if settings.get("include-system-site-packages", "").lower() == "true":
+        path += [entry for library in base for entry in _packages(library)]
+    if version is None and libraries:
+        match = _FOLDER.search(str(libraries[0]))
+        version = match["version"] if match else None
+    return prefix, path, version
+
+
+def _settings(file: Path) -> dict[str, str] | None:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    pairs = (line.partition("=") for line in lines)
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _libraries(prefix: Path, version: str | None) -> list[Path]:
+    """``lib/python3.x`` under ``prefix``; with a version, that one alone."""
+    bases = [prefix / "lib", prefix / "lib64", *([Path("/usr/local/lib")] if str(prefix) == "/usr" else [])]
+    names = [name for base in bases for name in sorted(glob.glob(os.path.join(glob.escape(str(base)), "python3*")))]
+    found = [Path(name) for name in {os.path.realpath(name): name for name in reversed(names)}.values()][::-1]
+    minor = ".".join(version.split(".")[:2]) if version else None
+    return [folder for folder in found if _FOLDER.search(folder.name) and minor in (None, folder.name[len("python") :])]
+
+
+def _standard(library: Path) -> Iterator[Path]:
+    if (library / "os.py").exists():
+        yield library
+        yield library / "lib-dynload"
+
+
+def _packages(library: Path) -> Iterator[Path]:
+    """Folders for packages, with what their ``.pth`` files add; Debian's are called and shared differently."""
+    for folder in (library / "site-packages", library / "dist-packages", library.parent / "python3" / "dist-packages"):
+        if folder.is_dir():
+            yield folder
+            yield from _pth_entries(folder)
+
+
+def _pth_entries(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.glob("*.pth")):
+        try:
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in map(str.strip, lines):
+            if line and not line.startswith(("#", "import ", "import\t")) and (folder / line).exists():
+                yield folder / line
