@@ -8,24 +8,19 @@ function is called, since the latter bites only after the model has loaded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlx_diagnose.collectors.distributions import Installed
 from mlx_diagnose.collectors.family_imports import Import, imports_of
 from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader
-from mlx_diagnose.collectors.installed_modules import InstalledModules
-from mlx_diagnose.collectors.knowledge import canonical
-from mlx_diagnose.collectors.module_names import ModuleNames
-from mlx_diagnose.collectors.requirements import chains, extras
 from mlx_diagnose.collectors.source_world import World
+from mlx_diagnose.collectors.surroundings import Surroundings
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 from mlx_diagnose.knowledge_base import data as knowledge_base
 
 _NAME = "dependencies"
-_MLX_AUDIO = "mlx-audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +40,23 @@ class Need:
         return self.guarded, ("import", "use", "call").index(self.when)
 
 
-def needs_of_family(sources: Sources, category: str, family: str) -> list[Need]:
-    """What ``family`` and the loader of its category import from other packages."""
-    return [_need(item) for item in of_family(sources, category, family) if _is_foreign(item.statement)]
+@dataclass(frozen=True, slots=True)
+class FamilyNeeds:
+    """What a family (None: the loader alone) imports from other packages."""
+
+    family: str | None
+    needs: Sequence[Need]
 
 
-def needs_of_loader(sources: Sources, category: str) -> list[Need]:
-    """What the loader of ``category`` alone imports from other packages."""
-    return [_need(item) for item in of_loader(sources, category) if _is_foreign(item.statement)]
+def read_needs(mlx_audio_dir: Path, category: str, family: str | None) -> FamilyNeeds:
+    """What loading ``family`` with the loader of ``category`` imports, by the sources of this mlx-audio."""
+    return needs_of(Sources(mlx_audio_dir), category, family)
+
+
+def needs_of(sources: Sources, category: str, family: str | None) -> FamilyNeeds:
+    """As :func:`read_needs`, for several families of one mlx-audio."""
+    found = of_loader(sources, category) if family is None else of_family(sources, category, family)
+    return FamilyNeeds(family, [_need(item) for item in found if _is_foreign(item.statement)])
 
 
 def _need(item: Reached) -> Need:
@@ -62,41 +66,6 @@ def _need(item: Reached) -> Need:
 
 def _is_foreign(statement: Import) -> bool:
     return statement.module.split(".")[0] not in (OWN, *sys.stdlib_module_names)
-
-
-class Surroundings:
-    """The patient's installed packages: what is there, what has which names, what is declared."""
-
-    def __init__(self, search_path: Sequence[str], environment: Mapping[str, str], installed: Installed) -> None:
-        self.modules = InstalledModules(search_path)
-        self.names = ModuleNames(self.modules)
-        self.installed = installed
-        own = installed.get(_MLX_AUDIO)
-        self.known = own is not None
-        self.chains = chains(own, installed, environment) if own is not None else {}
-        self.extras = extras(own) if own is not None else {}
-
-    def package_of(self, module: str) -> str:
-        """The distribution that brings ``module``, or would."""
-        expected = canonical(knowledge_base.distribution_of(module).name)
-        if self.installed.get(expected) is not None or self.modules.find(module.split(".")[0]) is None:
-            return expected
-        provider = self.installed.provider_of(module.split(".")[0])
-        return provider.name if provider is not None else expected
-
-    def version_of(self, package: str) -> str | None:
-        """The installed version of a distribution."""
-        found = self.installed.get(package)
-        return found.version if found is not None else None
-
-    def declared(self, package: str) -> str:
-        """Who requires ``package``: required, chain, extra, nobody or unknown."""
-        if not self.known:
-            return "unknown"
-        chain = self.chains.get(package)
-        if chain is not None:
-            return "required" if len(chain) <= 2 else "chain"
-        return "extra" if package in self.extras else "nobody"
 
 
 def collect(memory: WorkingMemory, needs: Iterable[Need], around: Surroundings) -> None:
@@ -187,9 +156,3 @@ def _absent(module: str, name: str | None, around: Surroundings) -> tuple[str, s
         return module, None
     assert name is not None
     return module, name if around.names.has(module, name) is False else None
-
-
-def imported_directory(search_path: Sequence[str]) -> Path | None:
-    """Where ``import mlx_audio`` finds its package, by the files on ``search_path``."""
-    place = InstalledModules(search_path).find(OWN)
-    return place.file.parent if place is not None and place.file is not None else None

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors.distributions import Installed, marker_environment
-from mlx_diagnose.collectors.requirements import Need, chains, extras, in_range, needs
+from mlx_diagnose.collectors.distributions import Installed
+from mlx_diagnose.collectors.requirements import Need, in_range
+from mlx_diagnose.collectors.surroundings import MLX_AUDIO, Surroundings
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
 _NAME = "environment"
-_MLX_AUDIO = "mlx-audio"
 _OURS = "mlx-diagnose"
 
 #: Told of even when they are not installed: a rule may ask for their absence.
@@ -35,47 +35,29 @@ def collect(
     backend: Mapping[str, Any] | None = None,
     mlx_audio: Mapping[str, Any] | None = None,
     directory: Path | None = None,
+    around: Surroundings | None = None,
 ) -> dict[str, str]:
     """Assert interpreter, backend, package and requirement; the versions of the packages that matter, by name.
 
     ``hello`` holds python, system, machine, os_version, implementation and path (``sys.path``);
     ``backend`` importable, device, metal and error; ``mlx_audio`` the directory and version of the
-    package that the patient imports; ``directory`` is where the model lies. All come from the probe.
+    package that the patient imports; ``directory`` is where the model lies. All come from
+    the probe; ``around`` is made of them where it is not at hand.
     """
-    installed = Installed([str(entry) for entry in hello.get("path") or ()])
-    imported = _imported_mlx_audio(installed, mlx_audio or {})
+    around = around or Surroundings(hello, mlx_audio)
+    imported, installed = around.mlx_audio, around.installed
     _assert_interpreter(memory, hello, directory)
-    if backend is not None:
-        _assert_backend(memory, backend, installed)
-    versions = _assert_packages(memory, hello, installed)
+    if backend is not None or installed.get("mlx") is not None:
+        _assert_backend(memory, backend or {}, installed)
+    versions = _assert_packages(memory, around)
     if imported is not None:
-        versions[_MLX_AUDIO] = imported
-        if installed.get(_MLX_AUDIO) is None:
-            _assert_package(memory, _MLX_AUDIO, imported, None)
+        versions[MLX_AUDIO] = imported
+        if installed.get(MLX_AUDIO) is None:
+            _assert_package(memory, MLX_AUDIO, imported, None)
     for name in _ALWAYS:
         if name not in versions:
             _assert_absent(memory, name)
     return versions
-
-
-def _imported_mlx_audio(installed: Installed, mlx_audio: Mapping[str, Any]) -> str | None:
-    """The version of the mlx-audio that is imported; metadata of another copy is forgotten.
-
-    A checkout on PYTHONPATH stands in front of an installed one; an editable installation lies
-    elsewhere than its metadata, but is of the same version.
-    """
-    folder, version = mlx_audio.get("directory"), mlx_audio.get("version")
-    metadata = installed.get(_MLX_AUDIO)
-    if not folder:
-        return None
-    beside = metadata is not None and _same(metadata.location, Path(folder).parent)
-    if metadata is not None and not beside and version != metadata.version:
-        installed.without(_MLX_AUDIO)
-    return str(version) if version else metadata.version if metadata is not None and beside else None
-
-
-def _same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _assert_interpreter(memory: WorkingMemory, hello: Mapping[str, Any], directory: Path | None) -> None:
@@ -110,7 +92,7 @@ def _assert_backend(memory: WorkingMemory, backend: Mapping[str, Any], installed
     memory.add(
         "backend",
         Provenance(_NAME),
-        importable=bool(backend.get("importable")),
+        importable=backend.get("importable"),
         device=None if device is None else "gpu" if "gpu" in device else "cpu",
         metal=backend["metal"] if isinstance(backend.get("metal"), bool) else None,
         library_package=_library_package(installed),
@@ -128,12 +110,9 @@ def _library_package(installed: Installed) -> str | None:
     return found[0] if found else "mlx"
 
 
-def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed: Installed) -> dict[str, str]:
+def _assert_packages(memory: WorkingMemory, around: Surroundings) -> dict[str, str]:
     """Assert the distributions that mlx-audio and MLX draw in, with what they require of each other."""
-    environment = marker_environment(hello)
-    mlx_audio = installed.get(_MLX_AUDIO)
-    by_extra = extras(mlx_audio) if mlx_audio is not None else {}
-    chain = chains(mlx_audio, installed, environment) if mlx_audio is not None else {}
+    installed, by_extra, chain = around.installed, around.extras, around.chains
     roots = [*_ALWAYS, *(name for name in installed.names() if name.startswith("mlx") and name != _OURS), *by_extra]
     queue = deque(dict.fromkeys(roots))
     versions: dict[str, str] = {}
@@ -147,7 +126,7 @@ def _assert_packages(memory: WorkingMemory, hello: Mapping[str, Any], installed:
             continue
         versions[name] = distribution.version or "unknown"
         _assert_package(memory, name, distribution.version, distribution.metadata, by_extra.get(name))
-        for need in needs(distribution, environment):
+        for need in around.requirements.of(distribution):
             met = _assert_requirement(memory, need, installed, chain.get(need.owner.name))
             if not met and installed.get(need.package) is None and need.package not in by_extra:
                 _assert_absent(memory, need.package)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.distributions import Distribution, Installed
@@ -32,23 +33,63 @@ class Need:
         return canonical(self.requirement.name)
 
 
-def needs(owner: Distribution, environment: Mapping[str, str], extras: Collection[str] = ()) -> list[Need]:
-    """Requirements that hold in ``environment``, with those of ``extras`` of ``owner``."""
-    from packaging.requirements import InvalidRequirement, Requirement
+class Requirements:
+    """What the distributions of one environment require, read and parsed once."""
 
-    found = []
+    def __init__(self, installed: Installed, environment: Mapping[str, str]) -> None:
+        """``environment`` holds the values that markers ask for."""
+        self._installed = installed
+        self._environment = environment
+        self._needs: dict[tuple[str, tuple[str, ...]], list[Need]] = {}
+
+    def of(self, owner: Distribution, extras: tuple[str, ...] = ()) -> list[Need]:
+        """Requirements of ``owner`` that hold here, with those of its ``extras``."""
+        key = (owner.name, extras)
+        if key not in self._needs:
+            self._needs[key] = list(_needs(owner, self._environment, extras))
+        return self._needs[key]
+
+    def chains(self, root: Distribution) -> dict[str, tuple[str, ...]]:
+        """Every package that ``root`` draws in, with the shortest chain of names that leads to it.
+
+        ``{"requests": ("mlx-audio", "transformers", "requests")}``; extras that a requirement names are followed.
+        """
+        found: dict[str, tuple[str, ...]] = {root.name: (root.name,)}
+        queue: deque[tuple[Distribution, tuple[str, ...]]] = deque([(root, ())])
+        taken: set[tuple[str, tuple[str, ...]]] = set()
+        while queue and len(found) < _MAX_DISTRIBUTIONS:
+            owner, wanted = queue.popleft()
+            for need in self.of(owner, wanted):
+                found.setdefault(need.package, (*found[owner.name], need.package))
+                more = tuple(sorted(canonical(extra) for extra in need.requirement.extras))
+                distribution = self._installed.get(need.package)
+                if distribution is not None and (need.package, more) not in taken:
+                    taken.add((need.package, more))
+                    queue.append((distribution, more))
+        return found
+
+
+def _needs(owner: Distribution, environment: Mapping[str, str], extras: Collection[str]) -> Iterator[Need]:
+    from packaging.requirements import InvalidRequirement
+
     for text in owner.requires:
         marker = text.partition(";")[2]
         named = _EXTRA.findall(marker) if "extra" in marker else []
         if named and " or " not in marker and not any(canonical(name) in extras for name in named):
             continue  # never holds without the extra; parsing hundreds of them would be the most expensive part
         try:
-            requirement = Requirement(text)
+            requirement = _parsed(text)
         except InvalidRequirement:
             continue
         if requirement.marker is None or any(_holds(requirement, environment, extra) for extra in ("", *extras)):
-            found.append(Need(owner, requirement))
-    return found
+            yield Need(owner, requirement)
+
+
+@lru_cache(maxsize=2048)
+def _parsed(text: str) -> Requirement:
+    from packaging.requirements import Requirement
+
+    return Requirement(text)
 
 
 def _holds(requirement: Requirement, environment: Mapping[str, str], extra: str) -> bool:
@@ -67,39 +108,19 @@ def extras(distribution: Distribution) -> dict[str, str]:
 
     Of several extras with the same package, that of a model category counts, else the first.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.requirements import InvalidRequirement
 
     found: dict[str, str] = {}
     for text in distribution.requires:
         extra = _EXTRA.search(text.partition(";")[2])
         if extra and extra[1] not in _FOR_DEVELOPERS:
             try:
-                name = canonical(Requirement(text).name)
+                name = canonical(_parsed(text).name)
             except InvalidRequirement:
                 continue
             if extra[1] in _CATEGORY_EXTRAS and found.get(name) not in _CATEGORY_EXTRAS:
                 found[name] = extra[1]
             found.setdefault(name, extra[1])
-    return found
-
-
-def chains(root: Distribution, installed: Installed, environment: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Every package that ``root`` draws in, with the shortest chain of names that leads from ``root`` to it.
-
-    ``{"requests": ("mlx-audio", "transformers", "requests")}``; extras that a requirement names are followed.
-    """
-    found: dict[str, tuple[str, ...]] = {root.name: (root.name,)}
-    queue: deque[tuple[Distribution, tuple[str, ...]]] = deque([(root, ())])
-    taken: set[tuple[str, tuple[str, ...]]] = set()
-    while queue and len(found) < _MAX_DISTRIBUTIONS:
-        owner, wanted = queue.popleft()
-        for need in needs(owner, environment, wanted):
-            found.setdefault(need.package, (*found[owner.name], need.package))
-            more = tuple(sorted(canonical(extra) for extra in need.requirement.extras))
-            distribution = installed.get(need.package)
-            if distribution is not None and (need.package, more) not in taken:
-                taken.add((need.package, more))
-                queue.append((distribution, more))
     return found
 
 

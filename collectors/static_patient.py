@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors.dependencies import imported_directory
 from mlx_diagnose.collectors.probes import installed
+from mlx_diagnose.collectors.surroundings import imported_directory
 
 _FOLDER = re.compile(r"python(?P<version>3\.\d+)$")
 

@@ -22,7 +22,9 @@ from mlx_diagnose.engine.model import CollectorOutcome, CollectorStatus
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.checkpoint import Checkpoint
     from mlx_diagnose.collectors.config import ConfigDocument
+    from mlx_diagnose.collectors.dependencies import FamilyNeeds
     from mlx_diagnose.collectors.exception_docs import ExceptionDoc
+    from mlx_diagnose.collectors.surroundings import Surroundings
 
 
 class Skipped(Exception):
@@ -69,6 +71,8 @@ class Examination:
     document: ConfigDocument | None = None
     checkpoint: Checkpoint | None = None
     packages: dict[str, str] = field(default_factory=dict)
+    needs: FamilyNeeds | None = None
+    around: Surroundings | None = None
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -86,10 +90,38 @@ class Examination:
         self.ledger.run("config", self._config)
         self.ledger.run("checkpoint", lambda: self._checkpoint(mlx_audio))
 
+    def read_imports(self, run: LoadRun) -> None:
+        """What the family that ``run`` will load imports: parsing its sources takes a while, and needs no result."""
+        from mlx_diagnose.collectors import dependencies, resolution
+
+        found = run.mlx_audio or {}
+        if found.get("directory") is None:
+            return
+        scratch = WorkingMemory()
+        resolution.collect(
+            scratch,
+            mlx_audio_dir=Path(found["directory"]),
+            category=run.category,
+            directory_name=self.located.name,
+            config=self.config,
+            observed=run.resolution,
+        )
+        resolved = scratch.one("resolution")
+        family = str(resolved["resolved"]) if resolved is not None and resolved["family_exists"] else None
+        self.needs = dependencies.read_needs(Path(found["directory"]), run.category, family)
+
+    def look_at_installation(self, run: LoadRun) -> None:
+        """What can be told of a load that was not run: packages, the family, what it imports."""
+        self.ledger.run("environment", lambda: self._environment(run))
+        self.ledger.run("resolution", lambda: self._resolution(run))
+        self.ledger.run("dependencies", lambda: self._dependencies(run))
+
     def look_at_run(self, run: LoadRun) -> None:
         """Everything that explains how ``run`` ended."""
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
+        if self.needs is not None:
+            self.ledger.run("dependencies", lambda: self._dependencies(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
@@ -112,12 +144,24 @@ class Examination:
 
     def _environment(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import environment
+        from mlx_diagnose.collectors.surroundings import Surroundings
 
         if run.hello is None:
             raise Skipped("the interpreter did not answer")
+        self.around = Surroundings(run.hello, run.mlx_audio)
         self.packages = environment.collect(
-            self.memory, hello=run.hello, backend=run.backend, mlx_audio=run.mlx_audio, directory=self.directory
+            self.memory, hello=run.hello, backend=run.backend, directory=self.directory, around=self.around
         )
+
+    def _dependencies(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import dependencies
+
+        found = (run.mlx_audio or {}).get("directory")
+        if self.around is None or found is None:
+            raise Skipped("mlx-audio was not found in the patient")
+        if self.needs is None or self.needs.family != self.family:
+            self.needs = dependencies.read_needs(Path(found), run.category, self.family)
+        dependencies.collect(self.memory, self.needs.needs, self.around)
 
     def _resolution(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import resolution

@@ -214,6 +214,8 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     if not static:
         load_collector.assert_facts(memory, run, ending, _stages(context, run), offline_by_us=context.offline_by_us)
         examination.look_at_run(run)
+    else:
+        examination.look_at_installation(run)
 
 
 def _stages(context: Context, run: LoadRun) -> list[StageResult]:

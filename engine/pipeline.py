@@ -72,10 +72,24 @@ def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase
     examination = Examination(located, located.directory, WorkingMemory(), context.ledger)
     # The patient has said by now which release it has; if not, today's is assumed.
     examination.look_at_files(run.version)
+    if process is None:
+        run = _unstarted(context, examination)
+    examination.read_imports(run)
     reader.join()
+    if examination.needs is None:  # the patient had not yet said where its mlx-audio is
+        examination.read_imports(run)
     if process is not None and process.ending is not None and process.ending.outcome == "not-python":
         raise not_python(context.interpreter, process.ending.detail or "")
     return rules, follow(context, rules, examination, run, process)
+
+
+def _unstarted(context: Context, examination: Examination) -> LoadRun:
+    """What a patient that is not started would have said of itself."""
+    from mlx_diagnose.collectors import static_patient
+
+    hello = static_patient.greeting(context.interpreter.executable)
+    found = static_patient.mlx_audio(hello, context.options.category, examination.config, context.located.name)
+    return LoadRun(hello=hello, mlx_audio=found)
 
 
 def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Report:

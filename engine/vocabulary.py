@@ -130,7 +130,7 @@ _KINDS = (
         "backend",
         "environment",
         "What MLX computes on, or why mlx.core does not import.",
-        importable=_b("mlx.core imports"),
+        importable=_bo("mlx.core imports; null where it was not tried"),
         device=_so("gpu or cpu, MLX's default device"),
         metal=_bo("Metal is available"),
         library_package=_so(
@@ -157,7 +157,9 @@ _KINDS = (
         specifier=_s("the declared range, such as >=0.31,<0.32; empty for any"),
         installed_version=_so("what is installed, null when absent"),
         satisfied=_b("whether the installed version is in the range"),
-        chain=_so("the packages that lead from mlx-audio to it, such as mlx-audio > transformers > tokenizers; null where none do"),
+        chain=_so(
+            "the packages that lead from mlx-audio to it, such as mlx-audio > transformers > tokenizers; null where none do"
+        ),
     ),
     _kind(
         "import_need",
@@ -174,7 +176,7 @@ _KINDS = (
         guarded=_b("a failure is caught, or the import runs only under a condition"),
         function=_so("the function that imports it, null at import"),
         importer=_s("module that imports it"),
-        importer_line=_io("line there"),
+        importer_line=_i("line there"),
         declared=_s(
             "required (mlx-audio lists it), chain (something that it draws in does), extra (only an extra of mlx-audio does), nobody, or unknown (mlx-audio has no metadata)"
         ),
@@ -193,7 +195,7 @@ _KINDS = (
         when=_s("import, use or call, as for import_need"),
         guarded=_b("a failure is caught, or the import runs only under a condition"),
         importer=_s("module that imports it"),
-        importer_line=_io("line there"),
+        importer_line=_i("line there"),
     ),
     _kind(
         "native_library",

@@ -14,7 +14,7 @@ import pytest
 
 from mlx_diagnose.collectors.config import parse_config
 from mlx_diagnose.collectors.config_difference import collect
-from mlx_diagnose.collectors.sources import describe_source, imports_of_family, merged
+from mlx_diagnose.collectors.sources import describe_source, merged
 from mlx_diagnose.engine.memory import WorkingMemory
 
 _KNOWN = Path(__file__).parents[2] / "knowledge_base" / "configurations" / "tts"
@@ -306,35 +306,6 @@ def test_sources_of_any_shape_are_survived(tmp_path: Path, source: str) -> None:
 def test_a_family_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
     document = describe_source(tmp_path / "mlx_audio", "tts", "nothing")
     assert document["classes"] == [] and len(document["reasons"]) == 1
-
-
-def test_imports_of_a_family(tmp_path: Path) -> None:
-    folder = _family(
-        tmp_path,
-        """
-    import json
-    import soxr
-    from misaki.en import G2P
-    from .other import x
-    from mlx_audio.utils import y
-    try:
-        import spacy
-    except ImportError:
-        import nltk
-
-    class Model:
-        def load(self):
-            from phonemizer import phonemize
-    """,
-    )
-    found = {i["module"]: (i["top_level"], i["guarded"]) for i in imports_of_family(folder, "tts", "mine")}
-    assert found == {
-        "soxr": (True, False),
-        "misaki.en": (True, False),
-        "spacy": (True, True),
-        "nltk": (True, False),
-        "phonemizer": (False, False),
-    }
 
 
 # -- the patient's own classes -----------------------------------------------------------------

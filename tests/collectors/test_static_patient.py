@@ -1,0 +1,58 @@
+"""The patient's greeting, worked out from files, against what interpreters say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlx_diagnose.collectors import static_patient
+
+_SAYS = "import json, platform, sys; print(json.dumps([platform.python_version(), sys.path[1:]]))"
+
+
+def _environment(folder: Path, home: Path, *settings: str) -> Path:
+    """A virtual environment as ``venv`` lays it out."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    text = "\n".join([f"home = {home}", f"version = {'.'.join(map(str, sys.version_info[:3]))}", *settings])
+    (folder / "pyvenv.cfg").write_text(text)
+    site = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    site.mkdir(parents=True)
+    return site
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_virtual_environment_is_seen_as_its_interpreter_sees_it(tmp_path: Path, shared: bool) -> None:
+    base = Path(os.path.realpath(sys.executable)).parent
+    settings = [f"include-system-site-packages = {str(shared).lower()}"]
+    site = _environment(tmp_path / "env", base, *settings)
+    (tmp_path / "more").mkdir()
+    (site / "more.pth").write_text(f"# a comment\nimport os\n{tmp_path / 'more'}\nnosuch\n")
+    executable = str(tmp_path / "env" / "bin" / "python")
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environ.update(PYTHONPATH=str(tmp_path / "first"), PYTHONNOUSERSITE="1")
+    said = subprocess.run([executable, "-c", _SAYS], env=environ, capture_output=True, text=True, check=True)
+    version, path = json.loads(said.stdout)
+    hello = static_patient.greeting(executable, environ)
+    assert hello["python"] == version
+    assert hello["path"] == [entry for entry in path if not entry.endswith(".zip")]
+
+
+def test_our_own_interpreter_says_it_itself() -> None:
+    hello = static_patient.greeting(sys.executable, {})
+    assert set(hello["path"]) >= {entry for entry in sys.path if entry and os.path.isdir(entry)}
+    found = static_patient.mlx_audio(hello, None, {"model_type": "kokoro"}, "Kokoro")
+    assert found["category"] == "tts" and found["directory"].endswith("mlx_audio") and found["version"]
+
+
+def test_an_environment_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\n")
+    hello = static_patient.greeting(str(tmp_path / "bin" / "python"), {"PYTHONPATH": "/a:/b"})
+    assert (hello["path"], hello["python"]) == (["/a", "/b"], None)
+    assert static_patient.mlx_audio(hello, "stt", None, "x") == {"directory": None, "version": None, "category": "stt"}
