@@ -31,6 +31,10 @@ _NATIVE: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("no-backend", re.compile(r"^\[(?P<library>[\w:]+)\] .*back-?end is not available")),
 )
 _WANTED_FILE = (
+    # sentencepiece, whose errors are those of absl.
+    re.compile(r"^(?:NOT_FOUND|Not found): \"(?P<file>[^\"]+)\": No such file or directory"),
+    # A folder of the model that is not there is a strange repository id to transformers and huggingface_hub.
+    re.compile(r"^Repo id must [^']*(?:'[^']*'[^']*)*: '(?P<file>/[^']+)'"),
     re.compile(r"\[Errno 2\] No such file or directory: '(?P<file>[^']+)'"),
     re.compile(r"Failed to open (?:file )?(?P<file>\S.*)$"),
     re.compile(r"does not appear to have a file named (?P<file>[\w./\-]+?)\.?(?:\s|$)"),
@@ -47,7 +51,7 @@ def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     """Assert native_error and file_wanted."""
     if _native_error(scene, doc, at):
         return
-    if doc.is_a("FileNotFoundError", "OSError", "NotADirectoryError") or _failed_to_open(doc):
+    if doc.is_a("FileNotFoundError", "OSError", "NotADirectoryError", "HFValidationError") or _failed_to_open(doc):
         _file_wanted(scene, doc, at)
 
 
@@ -92,7 +96,7 @@ def _package(doc: ExceptionDoc, what: str) -> str | None:
 
 
 def _failed_to_open(doc: ExceptionDoc) -> bool:
-    return doc.is_a("RuntimeError", "ValueError") and "Failed to open" in doc.message
+    return doc.is_a("RuntimeError", "ValueError") and ("Failed to open" in doc.message or "No such file" in doc.message)
 
 
 def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:

@@ -313,7 +313,7 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         category=category or "tts",
     )
     _drop_from_path(job.get("directory"))
-    loader = Loader(channel, directory, category or "tts")
+    loader = _loader(channel, directory, category or "tts", job.get("name", ""))
     watcher = watch.Watch(channel.send, lambda: loader.clock.active or "import", job.get("directory"), job["offline"])
     watcher.install()
     ready = _backend(channel) and _prepare(loader, channel)
@@ -325,6 +325,14 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         _serve(loader, channel, line)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _loader(channel: Channel, directory: Optional[str], category: str, name: str) -> Loader:
+    if category != "codec":
+        return Loader(channel, directory, category)
+    from mlx_diagnose.collectors.probes.codec import CodecLoader
+
+    return CodecLoader(channel, directory, category, name)
 
 
 def _prepare(loader: Loader, channel: Channel) -> bool:

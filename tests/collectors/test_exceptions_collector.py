@@ -397,6 +397,8 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
         _doc("FileNotFoundError", f"Speaker file not found: {_SITE}/mlx_audio/tts/models/outetts/default_speaker.json"),
         _doc("FileNotFoundError", f"Config not found at {model}"),
         _doc("RuntimeError", f"[load_safetensors] Failed to open file {model}/voices/af.safetensors"),
+        _doc("RuntimeError", f'NOT_FOUND: "{model}/spiece.model": No such file or directory'),
+        _doc("OSError", f"Repo id must be in the form 'repo_name' or 'namespace/repo_name': '{model}/Qwen3-0.6B'. Use"),
         _doc("OSError", "mlx-community/x does not appear to have a file named preprocessor_config.json. Checkout ..."),
         _doc("FileNotFoundError", "tokenizer.model not found", role="swallowed"),
         _doc("FileNotFoundError", f"No weight files (safetensors or npz) found in {model}"),
@@ -407,6 +409,8 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
         ("default_speaker.json", False, True, "mlx-audio", True),
         ("config.json", True, False, None, True),
         ("af.safetensors", True, False, None, True),
+        ("spiece.model", True, False, None, True),
+        ("Qwen3-0.6B", True, False, None, True),
         ("preprocessor_config.json", True, False, None, True),
         ("tokenizer.model", True, False, None, False),
     ]

@@ -1,0 +1,72 @@
+"""Codecs are loaded by their own ``from_pretrained``, with its stages marked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_diagnose.engine.model import Report
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.pipeline import diagnose
+from tests.specimens import make_specimen
+from tests.specimens.hub import snapshot
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A copy of the SNAC codec that a specimen has for a companion, with a changed config, under a name."""
+    made = make_specimen("llama", tmp_path_factory.mktemp("llama"))
+    whole = snapshot(made.hub, "mlx-community/snac_24khz")
+    folder = tmp_path_factory.mktemp("codec")
+
+    def copy(name: str, change: Callable[[dict[str, Any]], object] = lambda config: None) -> Path:
+        path = folder / name
+        path.mkdir()
+        config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
+        change(config)
+        (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        (path / "model.safetensors").symlink_to(whole / "model.safetensors")
+        return path
+
+    return copy
+
+
+def examine(model: Path) -> Report:
+    return diagnose(Options(model=str(model), category="codec"))
+
+
+def failed(report: Report) -> list[str]:
+    return [stage.name for stage in report.stages if stage.status == "failed"]
+
+
+def test_a_local_directory_of_a_codec_that_takes_only_ids_loads(codec: Callable[..., Path]) -> None:
+    report = examine(codec("snac_24khz"))
+    assert (report.verdict, report.target.family) == ("loads", "snac")
+    passed = {stage.name for stage in report.stages if stage.status == "passed"}
+    assert passed >= {"resolve", "architecture", "import", "construct", "weights", "load"}
+
+
+def test_a_wrong_size_of_a_codec_is_named_and_proven(codec: Callable[..., Path]) -> None:
+    report = examine(codec("snac-wrong-size", lambda config: config.update(codebook_size=128)))
+    assert failed(report) == ["load"]
+    first = report.findings[0]
+    assert (first.failure_class, first.subjects[0].name) == ("config/value-mismatch", "codebook_size")
+    assert [(fix.applicability, fix.config_patch[0]["value"]) for fix in first.fixes] == [("verified", 64)]
+
+
+def test_a_codec_without_a_config_fails_at_its_config(codec: Callable[..., Path]) -> None:
+    model = codec("snac-bare")
+    (model / "config.json").unlink()
+    report = examine(model)
+    assert failed(report) == ["config"]
+    assert report.findings[0].failure_class == "config/absent"
+
+
+def test_a_name_that_is_no_codec_is_unsupported(codec: Callable[..., Path]) -> None:
+    report = examine(codec("voice", lambda config: config.update(model_type="opus")))
+    assert failed(report) == ["architecture"]
+    assert report.findings[0].failure_class == "architecture/unsupported"
