@@ -17,6 +17,8 @@ from mlx_diagnose.engine.model import Provenance
 _REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?$")
 _REVISION = re.compile(r"^[\w./-]+$")
 _TRUE = {"1", "ON", "YES", "TRUE"}
+#: Variables that say where the cache is, the first that is set.
+_CACHE_VARIABLES = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME")
 
 State = Literal["present", "uncached", "incomplete", "not-a-directory", "unreadable"]
 
@@ -61,13 +63,28 @@ def _state(path: Path) -> State:
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """The hub cache, as ``huggingface_hub/constants.py`` finds it."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environ.get(variable):
-            return Path(os.path.expandvars(environ[variable])).expanduser()
-    if environ.get("HF_HOME"):
-        return Path(os.path.expandvars(environ["HF_HOME"])).expanduser() / "hub"
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    return _cache(environ, cache_variable(environ))
+
+
+def cache_variable(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The variable that says where the hub cache is, None where it lies in its usual place."""
+    return next((variable for variable in _CACHE_VARIABLES if environ.get(variable)), None)
+
+
+def other_caches(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Hub caches that a program of this user with other variables may have filled, without the one in use."""
+    places = [_cache(environ, variable) for variable in _CACHE_VARIABLES if environ.get(variable)]
+    if environ.get("TRANSFORMERS_CACHE"):
+        places.append(Path(os.path.expandvars(environ["TRANSFORMERS_CACHE"])).expanduser())
+    used = cache_directory(environ)
+    return [place for place in dict.fromkeys([*places, _cache(environ, None)]) if place != used and place.is_dir()]
+
+
+def _cache(environ: Mapping[str, str], variable: str | None) -> Path:
+    place = Path(os.path.expandvars(environ[variable]) if variable else "~/.cache").expanduser()
+    if variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        return place
+    return place / "hub" if variable == "HF_HOME" else place / "huggingface" / "hub"
 
 
 def cached_snapshot(repo_id: str, revision: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -127,6 +127,22 @@ class Examination:
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
 
+    def look_at_cache(self, run: LoadRun, revision: str | None) -> None:
+        """What the hub cache holds of the model and of the repositories that ``run`` asked for."""
+        self.ledger.run("hub_cache", lambda: self._hub_cache(run, revision))
+
+    def _hub_cache(self, run: LoadRun, revision: str | None) -> None:
+        from mlx_diagnose.collectors import hub_requests
+
+        unsound = [file.file for file in self.checkpoint.files if not file.sound] if self.checkpoint else []
+        model = self.located.model if self.located.source == "hub" else None
+        requests = hub_requests.requests(run, model=model, revision=revision, unsound=unsound)
+        if not requests:
+            raise Skipped("nothing of the hub was asked for in vain")
+        from mlx_diagnose.collectors import hub_cache
+
+        hub_cache.collect(self.memory, requests)
+
     def _config(self) -> None:
         from mlx_diagnose.collectors import config
 

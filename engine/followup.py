@@ -211,6 +211,7 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     memory = examination.memory
     category = context.options.category or (run.category if run.mlx_audio else None)
     target_collector.assert_facts(memory, examination.located, category)
+    examination.look_at_cache(run, context.options.revision)
     if not static:
         load_collector.assert_facts(memory, run, ending, _stages(context, run), offline_by_us=context.offline_by_us)
         examination.look_at_run(run)
