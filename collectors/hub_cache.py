@@ -78,7 +78,7 @@ def collect(memory: WorkingMemory, requests: Iterable[Request], environ: Mapping
 
 
 def _assert_cache(memory: WorkingMemory, cache: Path, free: int | None, environ: Mapping[str, str]) -> None:
-    exists = cache.is_dir()
+    exists = os.path.isdir(cache)
     memory.add(
         "hub_cache",
         Provenance("hub_cache", str(cache)),
@@ -94,7 +94,7 @@ def _assert_cache(memory: WorkingMemory, cache: Path, free: int | None, environ:
 
 def _existing(path: Path) -> Path:
     """``path``, or the nearest folder above it that is there."""
-    return next((folder for folder in (path, *path.parents) if folder.exists()), path)
+    return next((folder for folder in (path, *path.parents) if os.path.exists(folder)), path)
 
 
 def _free(cache: Path) -> int | None:

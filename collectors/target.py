@@ -51,7 +51,7 @@ def locate(model: str, revision: str | None = None, environ: Mapping[str, str] =
     name = model.split("/")[-1]
     if snapshot is None:
         return Located(model, "hub", "uncached", model, name, None)
-    state: State = "present" if (snapshot / "config.json").exists() else "incomplete"
+    state: State = "present" if os.path.exists(snapshot / "config.json") else "incomplete"
     return Located(model, "hub", state, model, name, snapshot)
 
 
@@ -77,7 +77,9 @@ def other_caches(environ: Mapping[str, str] = os.environ) -> list[Path]:
     if environ.get("TRANSFORMERS_CACHE"):
         places.append(Path(os.path.expandvars(environ["TRANSFORMERS_CACHE"])).expanduser())
     used = cache_directory(environ)
-    return [place for place in dict.fromkeys([*places, _cache(environ, None)]) if place != used and place.is_dir()]
+    return [
+        place for place in dict.fromkeys([*places, _cache(environ, None)]) if place != used and os.path.isdir(place)
+    ]
 
 
 def _cache(environ: Mapping[str, str], variable: str | None) -> Path:
@@ -97,7 +99,7 @@ def cached_snapshot(repo_id: str, revision: str | None, environ: Mapping[str, st
     with contextlib.suppress(OSError, UnicodeDecodeError):
         commit = (repository / "refs" / revision).read_text(encoding="utf-8").strip() or revision
     snapshot = repository / "snapshots" / commit
-    return snapshot if re.fullmatch(r"[\w.-]+", commit) and snapshot.is_dir() else None
+    return snapshot if re.fullmatch(r"[\w.-]+", commit) and os.path.isdir(snapshot) else None
 
 
 def offline_by_user(environ: Mapping[str, str] = os.environ) -> bool:

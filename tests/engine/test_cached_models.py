@@ -1,0 +1,138 @@
+"""Whole diagnoses of models in the hub cache, as the real client wrote it and with one thing broken; its fix, run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from mlx_diagnose.engine.model import Report
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.report.json import to_json
+from tests.hub import HubServer, Repository
+from tests.specimens import make_specimen
+
+REPO = "org/Soprano-80M-bf16"
+_HF = "import sys; from huggingface_hub.cli.hf import main; sys.argv[0] = 'hf'; main()"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    specimen = make_specimen("soprano", tmp_path)
+    with HubServer() as server:
+        server.add(Repository.from_directory(REPO, specimen.path))
+        for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in server.environment(tmp_path / "home").items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def snapshot(hub: HubServer, tmp_path: Path) -> Path:
+    hf("download", REPO)
+    return tmp_path / "home" / "hub" / "models--org--Soprano-80M-bf16" / "snapshots" / hub.repositories[REPO].head
+
+
+def hf(*words: str) -> None:
+    subprocess.run([sys.executable, "-c", _HF, *words], check=True, capture_output=True, timeout=60)
+
+
+def examine(**options: object) -> Report:
+    report = diagnose(Options(model=REPO, timeout=120, offline=True, **options))  # type: ignore[arg-type]
+    to_json(report)
+    return report
+
+
+def test_a_cached_model_is_diagnosed_without_a_single_request(hub: HubServer, snapshot: Path) -> None:
+    asked = len(hub.requests)
+    report = examine()
+    assert (report.verdict, report.findings) == ("loads", [])
+    assert report.target.path == str(snapshot)
+    assert len(hub.requests) == asked
+
+
+def gone(snapshot: Path) -> None:
+    (snapshot / "tokenizer.json").unlink()
+
+
+def cut_off(snapshot: Path) -> None:
+    os.truncate((snapshot / "model.safetensors").resolve(), 3000)
+
+
+def cut_off_and_no_list(snapshot: Path) -> None:
+    cut_off(snapshot)
+    shutil.rmtree(snapshot.parents[1] / "trees")
+
+
+def no_blob(snapshot: Path) -> None:
+    (snapshot / "config.json").resolve().unlink()
+
+
+def no_snapshot(snapshot: Path) -> None:
+    shutil.rmtree(snapshot)
+
+
+def no_ref(snapshot: Path) -> None:
+    (snapshot.parents[1] / "refs" / "main").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "failure_class", "subject"),
+    [
+        (gone, "hub/incomplete-cache", "tokenizer.json"),
+        (cut_off, "hub/corrupt-cache", "model.safetensors"),
+        (cut_off_and_no_list, "hub/corrupt-cache", "model.safetensors"),
+        (no_blob, "hub/corrupt-cache", "config.json"),
+        (no_snapshot, "hub/incomplete-cache", REPO),
+        (no_ref, "hub/corrupt-cache", REPO),
+    ],
+)
+def test_what_is_broken_is_the_one_root_and_its_command_mends_it(
+    snapshot: Path, damage: Callable[[Path], None], failure_class: str, subject: str
+) -> None:
+    damage(snapshot)
+    report = examine()
+    (root,) = [finding for finding in report.findings if finding.root]
+    assert (report.verdict, root.failure_class, root.severity) == ("fails", failure_class, "error")
+    assert [found.name for found in root.subjects] == [subject]
+    words = shlex.split(str(root.fixes[0].command))
+    assert words[:2] == ["hf", "download"]
+    hf(*words[1:])
+    assert examine().verdict == "loads"
+
+
+def test_the_cache_of_another_program(tmp_path: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
+    report = examine()
+    (root,) = [finding for finding in report.findings if finding.root]
+    assert (report.verdict, root.failure_class) == ("fails", "hub/offline-uncached")
+    command = str(root.fixes[0].command)
+    assert command == f"export HF_HUB_CACHE={snapshot.parents[2]}"
+    monkeypatch.setenv(*command.removeprefix("export ").split("="))
+    assert examine().verdict == "loads"
+
+
+def test_two_diagnoses_at_once_disturb_neither_each_other_nor_the_cache(snapshot: Path) -> None:
+    cache = snapshot.parents[2]
+
+    def everything() -> list[tuple[str, int, int]]:
+        return sorted((str(file), file.lstat().st_mtime_ns, file.lstat().st_size) for file in cache.rglob("*"))
+
+    before = everything()
+    reports: list[Report] = []
+    threads = [Thread(target=lambda: reports.append(examine())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [report.verdict for report in reports] == ["loads", "loads"]
+    assert everything() == before
