@@ -14,11 +14,16 @@ _MISSING = re.compile(
 )
 _UNEXPECTED = re.compile(r"^(?P<callee>[\w.<>]+)\(\) got an unexpected keyword argument '(?P<name>[^']+)'")
 _TWICE = re.compile(r"^(?P<callee>[\w.<>]+)\(\) got multiple values for (?:keyword )?argument '(?P<name>[^']+)'")
+#: transformers' config classes set every key they are given; one of a read-only property refuses it.
+_NO_SETTER = re.compile(r"^property '(?P<name>\w+)' of '(?P<callee>\w+)' object has no setter")
 _QUOTED = re.compile(r"'([^']+)'")
 
 
 def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     """Assert missing_argument and unexpected_argument."""
+    if doc.is_a("AttributeError"):
+        _no_setter(scene, doc, at)
+        return
     if not doc.is_a("TypeError"):
         return
     missing = _MISSING.match(doc.message)
@@ -38,18 +43,27 @@ def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         return
     unexpected = _UNEXPECTED.match(doc.message) or _TWICE.match(doc.message)
     if unexpected:
-        class_name = _class_name(scene, unexpected["callee"], doc.innermost)
-        name = unexpected["name"]
-        path = _given_path(scene, _section(scene, class_name, doc), name)
-        scene.memory.add(
-            "unexpected_argument",
-            at,
-            stage=doc.stage,
-            class_name=class_name,
-            name=clean(name),
-            path=path,
-            in_config=path is not None and scene.in_config(path),
-        )
+        _unexpected(scene, doc, at, unexpected["callee"], unexpected["name"])
+
+
+def _no_setter(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    refused = _NO_SETTER.match(doc.message)
+    if refused:
+        _unexpected(scene, doc, at, f"{refused['callee']}.__init__", refused["name"])
+
+
+def _unexpected(scene: Scene, doc: ExceptionDoc, at: Provenance, callee: str, name: str) -> None:
+    class_name = _class_name(scene, callee, doc.innermost)
+    path = _given_path(scene, _section(scene, class_name, doc), name)
+    scene.memory.add(
+        "unexpected_argument",
+        at,
+        stage=doc.stage,
+        class_name=class_name,
+        name=clean(name),
+        path=path,
+        in_config=path is not None and scene.in_config(path),
+    )
 
 
 def _class_name(scene: Scene, callee: str, frame: Frame | None) -> str:

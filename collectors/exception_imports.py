@@ -18,6 +18,11 @@ _NO_NAME = re.compile(
 _NO_MODULE_ATTRIBUTE = re.compile(
     r"(?P<partial>partially initialized )?module '?(?P<module>[\w.]+)'? has no attribute '?(?P<name>\w+)'?"
 )
+#: transformers' refusal of a class whose back end is missing (``utils/import_utils.py::requires_backends``).
+_BACKEND = re.compile(
+    r"\b\w+ requires (?:the )?(?:\W+ )?(?P<library>[A-Za-z][\w-]*)(?: library)?[^\n]*?\b(?:was|were) not found\b"
+)
+_BACKEND_MODULES = {"pytorch": "torch", "pil": "PIL", "sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 _MASKS = re.compile(
     r"not supported|not installed|could not import|failed to import|unavailable|requires", re.IGNORECASE
 )
@@ -46,9 +51,15 @@ def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
 
 def _named_in_message(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     """mlx-audio's own words: "Missing dependency while loading x: No module named 'y'"."""
-    module = _first(_NO_MODULE, doc.message)
+    module = _first(_NO_MODULE, doc.message) or _backend(doc)
     if module and not any(_module_of(other) == module for other in scene.chain):
         _missing_module(scene, doc, at, module)
+
+
+def _backend(doc: ExceptionDoc) -> str | None:
+    """The module of the library that a class of transformers wants and did not find."""
+    library = _first(_BACKEND, doc.message) if doc.is_a("ImportError") else None
+    return _BACKEND_MODULES.get(library.lower(), library.replace("-", "_").lower()) if library else None
 
 
 def _module_of(doc: ExceptionDoc) -> str | None:

@@ -125,6 +125,9 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
 
 
 def _wanted_path(doc: ExceptionDoc) -> str | None:
+    placed = re.match(r"(?P<name>[\w.\-]+\.\w+) (?:was )?not found (?:at|in|under) (?P<directory>/.+)", doc.message)
+    if placed:
+        return os.path.join(placed["directory"].strip(), placed["name"])
     config = re.match(r"Config not found at (?P<directory>.+)", doc.message)
     if config:  # mlx_audio/utils.py::load_config
         return os.path.join(config["directory"].strip(), "config.json")

@@ -400,6 +400,7 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
         _doc("RuntimeError", f'NOT_FOUND: "{model}/spiece.model": No such file or directory'),
         _doc("OSError", f"Repo id must be in the form 'repo_name' or 'namespace/repo_name': '{model}/Qwen3-0.6B'. Use"),
         _doc("OSError", "mlx-community/x does not appear to have a file named preprocessor_config.json. Checkout ..."),
+        _doc("FileNotFoundError", f"tekken.json not found at {model}"),
         _doc("FileNotFoundError", "tokenizer.model not found", role="swallowed"),
         _doc("FileNotFoundError", f"No weight files (safetensors or npz) found in {model}"),
     ]
@@ -412,6 +413,7 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
         ("spiece.model", True, False, None, True),
         ("Qwen3-0.6B", True, False, None, True),
         ("preprocessor_config.json", True, False, None, True),
+        ("tekken.json", True, False, None, True),
         ("tokenizer.model", True, False, None, False),
     ]
 
@@ -456,3 +458,29 @@ def test_messages_do_not_break_facts() -> None:
     memory = _facts(_doc("RuntimeError", "\x1b[31m" + "x" * 10_000 + "\ud800"))
     (fact,) = memory.of("exception")
     assert len(str(fact["message"])) < 600 and "\x1b" not in str(fact["message"])
+
+
+@pytest.mark.parametrize(
+    ("message", "module"),
+    [
+        (
+            "\nVoxtralProcessor requires PyTorch >= 2.6, but PyTorch was not found or an older version is installed.",
+            "torch",
+        ),
+        (
+            "\nT5Tokenizer requires the SentencePiece library but it was not found in your environment. See",
+            "sentencepiece",
+        ),
+        ("\nX requires the 🤗 Tokenizers library but it was not found in your environment. You can", "tokenizers"),
+        ("\nX requires soundfile and soxr, which were not found in your environment.", "soundfile"),
+    ],
+)
+def test_a_class_of_transformers_that_lacks_its_back_end(message: str, module: str) -> None:
+    (fact,) = _facts(_doc("ImportError", message, stage="post_load")).of("missing_module")
+    assert (fact["module"], fact["kind_of"]) == (module, "dependency")
+
+
+def test_a_key_that_a_config_class_of_transformers_refuses() -> None:
+    doc = _doc("AttributeError", "property 'adaptor_input_dim' of 'MossConfig' object has no setter", stage="post_load")
+    (fact,) = _facts(doc, config={"adaptor_input_dim": 8}).of("unexpected_argument")
+    assert (fact["class_name"], fact["name"], fact["path"]) == ("MossConfig", "adaptor_input_dim", None)
