@@ -28,6 +28,7 @@ class LoadRun:
     tensors: Message | None = None
     signature: Mapping[str, Any] | None = None
     value_read: Message | None = None
+    trace: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
     caught: list[Message] = field(default_factory=list)
@@ -58,7 +59,7 @@ class LoadRun:
             elif kind == "resolution":
                 known = self.resolution or {}
                 self.resolution = {**known, **{key: value for key, value in message.items() if value}}
-            elif kind in ("hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "outcome"):
+            elif kind in ("hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "outcome"):
                 setattr(self, kind, message)
         return self
 

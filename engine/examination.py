@@ -116,7 +116,7 @@ class Examination:
         self.ledger.run("resolution", lambda: self._resolution(run))
         self.ledger.run("dependencies", lambda: self._dependencies(run))
 
-    def look_at_run(self, run: LoadRun) -> None:
+    def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
         """Everything that explains how ``run`` ended."""
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
@@ -126,6 +126,7 @@ class Examination:
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
+        self.ledger.run("trace", lambda: self._trace(run, trace_requested))
 
     def look_at_cache(self, run: LoadRun, revision: str | None) -> None:
         """What the hub cache holds of the model and of the repositories that ``run`` asked for."""
@@ -238,6 +239,13 @@ class Examination:
                 model_type=str(declared) if (declared := (self.config or {}).get("model_type")) else None,
             ),
         )
+
+    def _trace(self, run: LoadRun, requested: bool) -> None:
+        if run.trace is None:
+            raise Skipped("the calls of the load were not recorded")
+        from mlx_diagnose.collectors import trace
+
+        trace.collect(self.memory, run.trace, caught=run.caught, directory=self.directory, requested=requested)
 
     def _weights_difference(self, met: Message | None) -> None:
         if met is None:

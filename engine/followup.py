@@ -24,7 +24,7 @@ from mlx_diagnose.collectors.overlay import Overlays
 from mlx_diagnose.collectors.process import Ending, PatientProcess
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
-from mlx_diagnose.engine import verification
+from mlx_diagnose.engine import tracing, verification
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, StageResult
@@ -107,6 +107,11 @@ class _Course:
     def _conclude(self, examination: Examination, run: LoadRun, base: Outcome) -> Repair | None:
         """Facts, trials, rules and tried fixes of one load: the next episode. Returns the best change found."""
         context = self._context
+        if self._live and run.trace is None:
+            assert self._process is not None
+            load = self._loaded(examination.directory)
+            with context.ledger.timed("tracing"):
+                tracing.retrace(self._process, run, load, ghost=self._ghost)
         ending = self._process.ending if self._process is not None else None
         _gather(context, examination, run, ending or Ending("completed"), static=self._process is None)
         if self._process is not None and not self._episodes:
@@ -189,10 +194,13 @@ class _Course:
         self, examination: Examination, run: LoadRun, directory: Path | None, shim: str | None = None
     ) -> tuple[Examination, LoadRun]:
         assert self._process is not None
-        located = self._context.located
-        load = located.load if directory == located.directory else str(directory)
-        request = self._process.request(load=load, shim=shim, ghost=self._ghost)
+        request = self._process.request(load=self._loaded(directory), shim=shim, ghost=self._ghost)
         return self._next(examination, directory), run.successor().take(request)
+
+    def _loaded(self, directory: Path | None) -> str:
+        """What the loader is given for ``directory``."""
+        located = self._context.located
+        return located.load if directory == located.directory else str(directory)
 
     def _next(self, last: Examination, directory: Path | None) -> Examination:
         memory = WorkingMemory(f"e{len(self._episodes)}.")
@@ -214,7 +222,7 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     examination.look_at_cache(run, context.options.revision)
     if not static:
         load_collector.assert_facts(memory, run, ending, _stages(context, run), offline_by_us=context.offline_by_us)
-        examination.look_at_run(run)
+        examination.look_at_run(run, trace_requested=context.options.trace)
     else:
         examination.look_at_installation(run)
 

@@ -18,7 +18,7 @@ class Options:
     local. ``timeout`` is in seconds for the whole patient process, ``memory`` its ceiling in
     bytes. ``engine`` is durable or clips, None for whichever is the default here.
     ``rule_dirs`` are searched after the built-in rules; ``plugins`` lets installed rule packs
-    take part.
+    take part. ``trace`` records the calls of the load, of a model that loads as well.
     """
 
     model: str
@@ -32,3 +32,4 @@ class Options:
     engine: str | None = None
     rule_dirs: tuple[Path, ...] = ()
     plugins: bool = True
+    trace: bool = False

@@ -36,6 +36,7 @@ def start(options: Options, interpreter: Interpreter, located: Located, shimmed:
         "offline": offline,
         "address_space": limits.address_space,
         "shim": "metal-kernels" if shimmed else None,
+        "traced": options.trace,
     }
     try:
         return PatientProcess(interpreter.executable, job, environment, limits)

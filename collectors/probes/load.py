@@ -26,6 +26,7 @@ from mlx_diagnose.collectors.probes import (
     signature,
     stages,
     tensors,
+    trace,
     watch,
 )
 from mlx_diagnose.collectors.probes.channel import Channel
@@ -41,6 +42,7 @@ class Loader:
         self.clock = stages.StageClock(self._stage)
         self.caught = caught.CaughtExceptions(lambda: self.clock.active)
         self.seen: Dict[str, Any] = {}
+        self.trace: Optional[trace.Trace] = None
         self._watched_classes: List[type] = []
         #: Called with the family's module whenever the loader has resolved it.
         self.on_family: Callable[[Any], None] = lambda module: None
@@ -55,7 +57,7 @@ class Loader:
         shared = sys.modules.get("mlx_audio.utils")
         owners = [module for module in (self._module, shared) if module is not None]
         for name, stage in stages.LOADER_STEPS.items():
-            around = self._resolving if stage == "architecture" else self._step(stage)
+            around = {"architecture": self._resolving, "config": self._reading}.get(stage, self._step(stage))
             for owner in owners:
                 stages.wrap_attribute(owner, name, around)
         self._wrap_import()
@@ -88,6 +90,19 @@ class Loader:
         stages.wrap_attribute(nn, "quantize", self._step("quantize"))
         stages.wrap_attribute(Module, "load_weights", self._loading)
 
+    def _reading(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark the config step, and show a trace the config whose values it is to recognise."""
+
+        def load_config(*args: Any, **kwargs: Any) -> Any:
+            with self.clock.step("config"):
+                config = function(*args, **kwargs)
+            if self.trace is not None and self.clock.active is None:
+                self.trace.config_read(config)
+            return config
+
+        load_config.__wrapped__ = function  # type: ignore[attr-defined]
+        return load_config
+
     def _resolving(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Mark the architecture step and, on its return, the classes of the family."""
         names = list(inspect.signature(function).parameters)
@@ -102,7 +117,7 @@ class Loader:
             self._report_resolution(asked, given.get("model_name"), resolved)
             self._mark_family(module)
             self.on_family(module)
-            self.caught.start()
+            self.caught.start(self.trace.calls if self.trace is not None else None)
             return result
 
         resolve.__wrapped__ = function  # type: ignore[attr-defined]
@@ -191,10 +206,13 @@ class Loader:
     def _stage(self, name: str, status: str, seconds: float, peak: Optional[int]) -> None:
         self._channel.send("stage", name=name, status=status, seconds=seconds, peak_memory=peak)
 
-    def run(self, path: str, *, ghost: bool = False, revision: Optional[str] = None) -> None:
+    def run(self, path: str, *, ghost: bool = False, revision: Optional[str] = None, traced: bool = False) -> None:
         """Load ``path`` once, lazily, with the default strictness, and report how it ended."""
         self.clock.reset()
         self.seen.clear()
+        self.trace = trace.Trace(lambda: self.clock.active) if traced else None
+        if self.trace is not None:
+            self.trace.start()
         arguments: Dict[str, Any] = {}
         if "lazy" in self._parameters:
             arguments["lazy"] = True
@@ -223,6 +241,16 @@ class Loader:
         found = self.caught.stop(raised)
         if found:
             self._channel.send("caught", exceptions=found)
+        if self.trace is not None:
+            done = self.trace
+            _quietly(self._channel, "trace", lambda: self._channel.send("trace", **done.stop()))
+            if self.caught.failure is not None:
+                self._channel.send("unavailable", what="trace", reason=self.caught.failure)
+            self.trace = None
+
+    def current_call(self) -> Optional[int]:
+        """The number of the traced call that runs now."""
+        return self.trace.calls.current() if self.trace is not None else None
 
     def _failed(self, error: BaseException) -> None:
         stage = self.clock.blame(error)
@@ -314,12 +342,23 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
     )
     _drop_from_path(job.get("directory"))
     loader = _loader(channel, directory, category or "tts", job.get("name", ""))
-    watcher = watch.Watch(channel.send, lambda: loader.clock.active or "import", job.get("directory"), job["offline"])
+    watcher = watch.Watch(
+        channel.send,
+        lambda: loader.clock.active or "import",
+        job.get("directory"),
+        job["offline"],
+        loader.current_call,
+    )
     watcher.install()
     ready = _backend(channel) and _prepare(loader, channel)
     if ready:
         _apply_shims(job)
-        loader.run(job["load"], ghost=job.get("ghost", False), revision=job.get("revision"))
+        loader.run(
+            job["load"],
+            ghost=job.get("ghost", False),
+            revision=job.get("revision"),
+            traced=job.get("traced", False),
+        )
     channel.send("done", ready=ready)
     for line in requests:
         _serve(loader, channel, line)
@@ -355,7 +394,7 @@ def _serve(loader: Loader, channel: Channel, line: str) -> None:
         probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
         probe.serve(loader, channel, request)
     else:
-        loader.run(request["load"], ghost=request.get("ghost", False))
+        loader.run(request["load"], ghost=request.get("ghost", False), traced=request.get("traced", False))
     channel.send("done", ready=True)
 
 

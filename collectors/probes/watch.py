@@ -48,13 +48,19 @@ def asking_line() -> Tuple[Optional[str], Optional[int], bool]:
 
 
 class Watch:
-    """Reports ``reach`` messages through ``send``; ``stage`` tells the stage now."""
+    """Reports ``reach`` messages through ``send``; ``stage`` tells the stage now, ``call`` the traced call."""
 
     def __init__(
-        self, send: Callable[..., None], stage: Callable[[], str], directory: Optional[str], offline: bool
+        self,
+        send: Callable[..., None],
+        stage: Callable[[], str],
+        directory: Optional[str],
+        offline: bool,
+        call: Callable[[], Optional[int]],
     ) -> None:
         self._send = send
         self._stage = stage
+        self._call = call
         self._directory = os.path.realpath(directory) + os.sep if directory else None
         self._prefixes = (directory.rstrip(os.sep) + os.sep, str(self._directory)) if directory else ()
         self._offline = offline
@@ -90,6 +96,7 @@ class Watch:
         self._send(
             "reach",
             stage=self._stage(),
+            call=self._call(),
             what=what,
             target=target,
             item=item,

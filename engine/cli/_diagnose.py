@@ -50,6 +50,7 @@ class _WithSubcommands(click.Command):
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub model.")
 @click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
 @click.option("--only-static", is_flag=True, help="Look at files only; run nothing of mlx-audio.")
+@click.option("--trace", is_flag=True, help="Record the calls that make the model, with their time and memory.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=_LONGEST),
@@ -85,6 +86,7 @@ def diagnose(
     revision: str | None,
     online: bool | None,
     only_static: bool,
+    trace: bool,
     timeout: float,
     memory: int | None,
     engine: str | None,
@@ -114,6 +116,7 @@ def diagnose(
         revision=revision,
         offline=None if online is None else not online,
         only_static=only_static,
+        trace=trace,
         timeout=timeout,
         memory=None if memory is None else memory * _MEGABYTE,
         engine=engine,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResult, StageStatus
+from mlx_diagnose.engine.report.calls import call_lines
 from mlx_diagnose.engine.report.finding_text import finding_lines
 from mlx_diagnose.engine.report.sanitise import lines, one_line
 from mlx_diagnose.engine.report.view import View, cells, home_relative, source_place
@@ -30,6 +31,7 @@ def render(report: Report, view: View) -> str:
         list(_known_defects(report, view)),
         list(_needs(report, view)),
         list(_not_examined(report, view)),
+        list(call_lines(report.facts, view)),
         list(_details(report, view)) if view.verbose else [],
         list(written_lines(report.written, view)) if report.written is not None else [],
         list(_footer(report, view)),

@@ -1,0 +1,239 @@
+"""The calls that make a model, as a tree: every initialiser, loader and hook, what it was given and what it cost.
+
+Repeated calls from one line (the layers of a stack) are one node with a count, so the tree of a
+model of any size is as small as its code. Seconds and memory of a node include what it calls.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+from mlx_diagnose.collectors.probes import memory
+from mlx_diagnose.collectors.probes.arguments import Arguments, type_name
+from mlx_diagnose.collectors.probes.events import Listener
+from mlx_diagnose.collectors.probes.places import Places
+
+#: Nodes that are reported at most; those that took least are left out.
+MAX_CALLS = 300
+#: Nodes that are kept while the load runs.
+_MAX_NODES = 20_000
+#: Calls of a node whose objects are looked up in what made them.
+_MAX_PLACED = 512
+
+_MODELS = re.compile(r"[/\\]mlx_audio[/\\](?:\w+[/\\]models|codec|lm)[/\\]|[/\\]mlx_(?:lm|vlm)[/\\]")
+_MODULES = re.compile(r"^mlx_(?:audio\.(?:\w+\.models|codec|lm)|lm|vlm)\.")
+_STEPS = re.compile(
+    r"^(?:__init__|__post_init__|from_\w+|prepare_model_path|\w*_hook"
+    r"|_?(?:sanitize|load|init|build|create|setup|quantize)(?:_\w+)?)$"
+)
+#: Functions of other packages that are steps of a load.
+_FOREIGN = {
+    "transformers": {"from_pretrained"},
+    "huggingface_hub": {"snapshot_download", "hf_hub_download"},
+    "mlx": {"quantize", "load_weights"},
+}
+_FOREIGN_NAMES = frozenset(name for names in _FOREIGN.values() for name in names)
+
+
+class _Node:
+    __slots__ = (
+        "arguments",
+        "calls",
+        "caught",
+        "children",
+        "file",
+        "growth",
+        "line",
+        "longest",
+        "made",
+        "memory",
+        "module",
+        "name",
+        "number",
+        "objects",
+        "parent",
+        "places",
+        "raised",
+        "seconds",
+        "stage",
+    )
+
+    def __init__(self, number: int, parent: Optional[_Node], stage: Optional[str]) -> None:
+        self.number, self.parent, self.stage = number, parent, stage
+        self.children: Dict[Tuple[int, int], _Node] = {}
+        self.calls, self.seconds, self.longest, self.raised = 0, 0.0, 0.0, 0
+        #: Readings before the first call and after the last one; growth over all of them.
+        self.memory: List[Any] = [None, None]
+        self.growth = [0, 0]
+        #: Tensors, parameters (elements) and bytes of the objects that were made.
+        self.made = [0, 0, 0]
+        self.arguments: List[Dict[str, Any]] = []
+        self.objects: List[int] = []
+        self.places: Optional[str] = None
+        self.name = self.module = self.file = ""
+        self.line = 0
+
+
+class CallTree(Listener):
+    """Records while it is told of calls; :meth:`report` gives the nodes, outermost first."""
+
+    def __init__(self, stage: Callable[[], Optional[str]], arguments: Arguments) -> None:
+        self._stage = stage
+        self._arguments = arguments
+        self._places = Places()
+        self._read = memory.reader()
+        self._root = _Node(-1, None, None)
+        self._stack: List[Tuple[_Node, Any, float, memory.Reading]] = []
+        self._count = 0
+
+    # -- listening ---------------------------------------------------------------------------
+
+    def wants(self, frame: Any) -> bool:
+        code = frame.f_code
+        name, file = code.co_name, code.co_filename
+        if not _STEPS.match(name) and name not in _FOREIGN_NAMES:
+            return False
+        module = str(frame.f_globals.get("__name__", ""))
+        if _MODELS.search(file) or (file == "<string>" and _MODULES.match(module)):
+            return True
+        foreign = _FOREIGN.get(module.partition(".")[0])
+        return foreign is not None and name in foreign
+
+    def entered(self, frame: Any) -> None:
+        began = time.perf_counter()
+        parent = self._stack[-1][0] if self._stack else self._root
+        caller = frame.f_back
+        key = (id(frame.f_code), caller.f_lineno if caller is not None else 0)
+        node = parent.children.get(key)
+        if node is None:
+            if self._count >= _MAX_NODES:
+                return
+            node = parent.children[key] = self._begun(frame, parent)
+        node.calls += 1
+        reading = self._read()
+        if node.memory[0] is None:
+            node.memory[0] = reading
+        self._stack.append((node, frame, began, reading))
+
+    def _begun(self, frame: Any, parent: _Node) -> _Node:
+        node = _Node(self._count, parent, self._stage() or parent.stage)
+        self._count += 1
+        code = frame.f_code
+        owner = _owner(frame)
+        name = getattr(code, "co_qualname", code.co_name)
+        if ("<locals>" in name or "." not in name) and owner is not None:
+            name = "%s.%s" % (owner, code.co_name)
+        node.name, node.module = name, str(frame.f_globals.get("__name__", ""))
+        node.file, node.line = code.co_filename, code.co_firstlineno
+        node.arguments = self._arguments.of(frame)
+        return node
+
+    def left(self, frame: Any, raised: bool) -> None:
+        position = len(self._stack) - 1
+        while position >= 0 and self._stack[position][1] is not frame:
+            position -= 1
+        if position < 0:
+            return
+        node, _, began, before = self._stack[position]
+        del self._stack[position:]
+        if raised:
+            node.raised += 1
+        else:
+            self._finished(node, frame)
+        after = self._read()
+        node.memory[1] = after
+        for index in (0, 1):
+            if before[index] is not None and after[index] is not None:
+                node.growth[index] += after[index] - before[index]  # type: ignore[operator]
+        took = time.perf_counter() - began
+        node.seconds += took
+        node.longest = max(node.longest, took)
+
+    def _finished(self, node: _Node, frame: Any) -> None:
+        """A step is done: what the object that it made holds, and which names those made on the way got in it."""
+        made = _first(frame)
+        if made is None:
+            return
+        if frame.f_code.co_name == "__init__":
+            counted = self._places.measure(made)
+            node.made = [total + count for total, count in zip(node.made, counted)]
+            if len(node.objects) < _MAX_PLACED:
+                node.objects.append(id(made))
+            self._arguments.made(node.arguments, made)
+        unplaced = [child for child in node.children.values() if child.objects and child.places is None]
+        if unplaced:
+            names = self._places.names(made, {key for child in unplaced for key in child.objects})
+            for child in unplaced:
+                child.places = self._places.collapsed(names[key] for key in child.objects if key in names)
+        for child in node.children.values():
+            child.objects = []
+
+    def current(self) -> Optional[int]:
+        return self._stack[-1][0].number if self._stack else None
+
+    def running(self) -> List[int]:
+        """Numbers of the calls that run now, innermost first."""
+        return [entry[0].number for entry in reversed(self._stack)]
+
+    # -- reporting ---------------------------------------------------------------------------
+
+    def report(self) -> Dict[str, Any]:
+        """``{"calls": [...], "omitted": nodes left out}``; ``number`` and ``parent`` tie the nodes together."""
+        nodes = list(_preorder(self._root))
+        kept = set()
+        for node in sorted(nodes, key=lambda node: (not node.raised, -node.seconds))[:MAX_CALLS]:
+            ancestor: Optional[_Node] = node
+            while ancestor is not None and ancestor.number not in kept:
+                kept.add(ancestor.number)
+                ancestor = ancestor.parent
+        # Numbers are those of the order of first calls; a parent comes before what it calls.
+        chosen = [node for node in nodes if node.number in kept][:MAX_CALLS]
+        return {"calls": [_described(node) for node in chosen], "omitted": len(nodes) - len(chosen)}
+
+
+def _preorder(node: _Node) -> Iterator[_Node]:
+    for child in node.children.values():
+        yield child
+        yield from _preorder(child)
+
+
+def _described(node: _Node) -> Dict[str, Any]:
+    before, after = node.memory[0] or (None,) * 3, node.memory[1] or (None,) * 3
+    return {
+        "number": node.number,
+        "parent": node.parent.number if node.parent is not None and node.parent.number >= 0 else None,
+        "stage": node.stage,
+        "name": node.name,
+        "module": node.module,
+        "place": node.places,
+        "file": node.file,
+        "line": node.line,
+        "calls": node.calls,
+        "seconds": round(node.seconds, 6),
+        "longest": round(node.longest, 6),
+        "resident": [before[0], after[0]],
+        "active": [before[1], after[1]],
+        "peak": after[2],
+        "growth": node.growth,
+        "made": node.made,
+        "raised": node.raised,
+        "arguments": node.arguments,
+    }
+
+
+def _first(frame: Any) -> Any:
+    """The first argument of the call: the object or the class that a method works on."""
+    code = frame.f_code
+    if not code.co_argcount:
+        return None
+    return frame.f_locals.get(code.co_varnames[0])
+
+
+def _owner(frame: Any) -> Optional[str]:
+    code = frame.f_code
+    if not code.co_argcount or code.co_varnames[0] not in ("self", "cls"):
+        return None
+    first = _first(frame)
+    return type_name(first) if code.co_varnames[0] == "self" else getattr(first, "__name__", None)
