@@ -6,6 +6,16 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+#: What an operation has beside its path.
+_NEEDS: Mapping[str, tuple[str, ...]] = {
+    "add": ("value",),
+    "remove": (),
+    "replace": ("value",),
+    "move": ("from",),
+    "copy": ("from",),
+    "test": ("value",),
+}
+
 
 class PatchError(ValueError):
     """A patch does not fit the document: the message names the operation and the pointer."""
@@ -45,6 +55,22 @@ def apply_patch(document: Mapping[str, Any], patch: Sequence[Mapping[str, Any]])
     if not isinstance(result, dict):
         raise PatchError("the patched config is not an object")
     return result
+
+
+def check_operation(step: object) -> None:
+    """Raise PatchError unless ``step`` has the form of an operation of RFC 6902, whatever it is applied to."""
+    if not isinstance(step, Mapping):
+        raise PatchError("an operation is an object")
+    operation = step.get("op")
+    if not isinstance(operation, str) or operation not in _NEEDS:
+        raise PatchError(f"there is no operation {operation!r}; there are {', '.join(_NEEDS)}")
+    for name in ("path", *_NEEDS[operation]):
+        if name not in step:
+            raise PatchError(f"{operation} lacks {name!r}")
+        if name != "value":
+            if not isinstance(step[name], str):
+                raise PatchError(f"{name} is a text")
+            pointer_parts(step[name])
 
 
 def pointer_parts(pointer: str) -> list[str]:

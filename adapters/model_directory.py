@@ -91,6 +91,19 @@ def write_directory(
     return WrittenDirectory(target, tuple(files))
 
 
+def write_texts(target: Path, texts: Mapping[str, str]) -> WrittenDirectory:
+    """Make ``target`` a directory of text files, as :func:`write_directory` does."""
+    check_target(target)
+    files = [CopiedFile(name, "written", "made by diagnose", len(text.encode())) for name, text in texts.items()]
+    with _told(target), _made_parents(target.parent), _staging(target) as staged:
+        for name, text in texts.items():
+            _put(staged / name, text)
+        _make_durable(staged)
+        os.rename(staged, target)
+        _sync(target.parent)
+    return WrittenDirectory(target, tuple(files))
+
+
 def _fill(original: Path, staged: Path, mend: Mend, weights: MendedWeights, progress: Progress) -> list[CopiedFile]:
     """Everything but the extras."""
     changed = {_CONFIG} if mend.config_patch else set()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import CopiedFile
-from mlx_diagnose.adapters.model_directory import check_target, write_directory
+from mlx_diagnose.adapters.model_directory import WrittenDirectory, check_target, write_directory, write_texts
 from mlx_diagnose.adapters.preview import preview
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 from mlx_diagnose.adapters.undo import UNDO, undo_record
 from mlx_diagnose.collectors import target as target_collector
+from mlx_diagnose.collectors.adapter_run import failure_of
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.engine.adapter_files import AdapterFiles, adapter_files, adapter_for
 from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
 from mlx_diagnose.engine.options import Options
 
@@ -36,51 +39,113 @@ def write_fixes(
 ) -> tuple[Report, UnwritableError | None]:
     """``report`` with its verified fixes written to ``out``, or to a place beside the model; and why not, if not.
 
-    Nothing is written where nothing is broken or nothing is verified: ``report.written`` says so.
+    A mended copy where files of the model change, else an adapter alone. Nothing is written where
+    nothing is broken or nothing is verified: ``report.written`` says so.
     """
-    located = target_collector.locate(options.model, options.revision)
-    fixes = chosen(report)
-    mend = mend_of(fixes)
-    names = tuple(fix.id for fix in fixes)
-    commands = _commands(fixes)
-    if report.verdict in ("loads", "loads-with-warnings"):
-        return replace(report, written=Written(None, True, "the model loads; there is nothing to mend")), None
-    if located.directory is None or not mend.changes_files:
-        reason = _not_written(report, fixes)
-        return replace(report, written=Written(None, False, reason, names, commands=commands)), None
-    target = out.absolute() if out is not None else default_target(located)
-    original = located.directory
-
-    def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
-        progress("loading what was written")
-        _must_load(report, options, located, staged)
-        return {UNDO: undo_record(original, staged, target, mend, names, files)}
-
+    order = _Order.of(report, options, out)
+    if order.nothing is not None:
+        return replace(report, written=order.nothing), None
     try:
-        made = write_directory(original, target, mend, accept, lambda *args: progress(_bar(*args)))
+        made = order.carry_out(progress)
     except UnwritableError as error:
         reason = " ".join(part for part in (error.what, error.why) if part)
-        return replace(report, written=Written(None, False, reason, names, commands=commands)), error
-    files = tuple(WrittenFile(file.file, file.how, file.why, file.size) for file in made.files)
-    return replace(report, written=Written(str(made.path), True, None, names, files, commands)), None
+        return replace(report, written=order.written(None, reason)), error
+    return replace(report, written=order.written(made)), None
 
 
 def show_fixes(report: Report, options: Options, out: Path | None) -> Report:
     """``report`` with what :func:`write_fixes` would write, as text; nothing is written."""
-    located = target_collector.locate(options.model, options.revision)
-    fixes = chosen(report)
-    mend = mend_of(fixes)
-    names, commands = tuple(fix.id for fix in fixes), _commands(fixes)
-    loads = report.verdict in ("loads", "loads-with-warnings")
-    if loads or located.directory is None or not mend.changes_files:
-        reason = "the model loads; there is nothing to mend" if loads else _not_written(report, fixes)
-        return replace(report, written=Written(None, loads, reason, names, commands=commands))
-    target = out.absolute() if out is not None else default_target(located)
+    order = _Order.of(report, options, out)
+    if order.nothing is not None:
+        return replace(report, written=order.nothing)
     try:
-        diff = preview(located.directory, mend, target)
+        diff = order.shown()
     except UnwritableError as error:
-        return replace(report, written=Written(None, False, f"{error.what} {error.why}", names, commands=commands))
-    return replace(report, written=Written(None, False, "only shown, as asked", names, (), commands, diff))
+        return replace(report, written=order.written(None, f"{error.what} {error.why}"))
+    return replace(report, written=replace(order.written(None, "only shown, as asked"), diff=diff))
+
+
+@dataclass
+class _Order:
+    """What is to be written of a report, and where."""
+
+    report: Report
+    options: Options
+    located: Located
+    fixes: list[Fix]
+    mend: Mend
+    out: Path | None
+    note: str | None = None
+
+    @classmethod
+    def of(cls, report: Report, options: Options, out: Path | None) -> _Order:
+        fixes = chosen(report)
+        located = target_collector.locate(options.model, options.revision)
+        return cls(report, options, located, fixes, mend_of(fixes), out)
+
+    @property
+    def nothing(self) -> Written | None:
+        """Why there is nothing to write, if so."""
+        if self.report.verdict in ("loads", "loads-with-warnings"):
+            return Written(None, True, "the model loads; there is nothing to mend")
+        if self.located.directory is None or self.mend.empty:
+            return self.written(None, _not_written(self.report, self.fixes))
+        return None
+
+    @cached_property
+    def target(self) -> Path:
+        return self.out.absolute() if self.out is not None else default_target(self.located)
+
+    @cached_property
+    def adapters(self) -> AdapterFiles:
+        return adapter_files(adapter_for(self.report, self.located, self.mend, self.fixes), self.report, self.located)
+
+    def written(self, made: WrittenDirectory | None, reason: str | None = None) -> Written:
+        """The record of what was made."""
+        files = tuple(WrittenFile(file.file, file.how, file.why, file.size) for file in made.files) if made else ()
+        names = tuple(fix.id for fix in self.fixes)
+        commands = tuple(dict.fromkeys(fix.command for fix in self.fixes if fix.command))
+        path = str(made.path) if made else None
+        return Written(path, made is not None, reason or self.note, names, files, commands)
+
+    def carry_out(self, progress: Callable[[str], None]) -> WrittenDirectory:
+        """Write it. Raises UnwritableError where it cannot be written or does not load."""
+        if not self.mend.changes_files:
+            progress("trying the adapter")
+            failure = self._adapter_failure()
+            if failure is not None:
+                raise UnwritableError(
+                    "adapter-fails", "The adapter does not load the model.", why=f"It says: {failure}."
+                )
+            return write_texts(self.target, self.adapters.texts)
+        original = self.located.directory
+        assert original is not None
+
+        def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
+            progress("loading what was written")
+            _must_load(self.report, self.options, self.located, staged)
+            progress("trying the adapter")
+            names = tuple(fix.id for fix in self.fixes)
+            texts = {UNDO: undo_record(original, staged, self.target, self.mend, names, files)}
+            failure = self._adapter_failure()
+            if failure is None:
+                return {**texts, **self.adapters.texts}
+            self.note = f"the adapter was left out, as it does not load the model: {failure}"
+            return texts
+
+        return write_directory(original, self.target, self.mend, accept, lambda *args: progress(_bar(*args)))
+
+    def shown(self) -> str:
+        """All that would be written, as text."""
+        assert self.located.directory is not None
+        parts = []
+        if self.mend.changes_files:
+            parts.append(preview(self.located.directory, self.mend, self.target))
+        parts += [f"{name}:\n\n{text}" for name, text in self.adapters.texts.items()]
+        return "\n".join(parts)
+
+    def _adapter_failure(self) -> str | None:
+        return failure_of(choose(self.options.python).executable, self.adapters.python, self.options.timeout)
 
 
 def chosen(report: Report) -> list[Fix]:
@@ -123,10 +188,6 @@ def default_target(located: Located) -> Path:
         if not target.exists() and not target.is_symlink():
             return target
         number += 1
-
-
-def _commands(fixes: Sequence[Fix]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(fix.command for fix in fixes if fix.command))
 
 
 def _change(fix: Fix) -> tuple[object, ...]:

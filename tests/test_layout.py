@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mlx_diagnose.engine.memory": {"mlx_diagnose.engine.model", "mlx_diagnose.engine.vocabulary"},
     "mlx_diagnose.collectors.probes": set(),
     "mlx_diagnose.collectors": FOUNDATION | {"mlx_diagnose.knowledge_base"},
-    "mlx_diagnose.adapters": FOUNDATION | {"mlx_diagnose.collectors.tensors", "mlx_diagnose.knowledge_base"},
+    "mlx_diagnose.adapters": FOUNDATION
+    | {"mlx_diagnose.collectors.tensors", "mlx_diagnose.engine.rulebase", "mlx_diagnose.knowledge_base"},
     "mlx_diagnose.knowledge_base": FOUNDATION,
     "mlx_diagnose.rules": set(),
     "mlx_diagnose.engine.rulebase": FOUNDATION | {"mlx_diagnose.knowledge_base", "mlx_diagnose.rules"},

@@ -20,6 +20,8 @@ def written_lines(written: Written, view: View) -> Iterator[str]:
         yield from (view.paint(line, "bold", "green") for line in view.fold(told, _INDENT))
         made = ", ".join(map(one_line, written.fixes))
         yield from view.fold(f"with {made}; loaded once more by the patient's own loader: it loads.", _INDENT, _INDENT)
+        if written.reason is not None:
+            yield from view.fold(f"But {one_line(written.reason)}.", _INDENT, _INDENT)
         yield from _files(written, view)
     elif written.reason is not None:
         style = "green" if written.loads else "yellow"

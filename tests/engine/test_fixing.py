@@ -42,10 +42,11 @@ def specimen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return make
 
 
-def parameters(*paths: Path) -> list[dict[str, list[object]]]:
-    """What the real loader makes of each directory."""
+def parameters(*paths: Path, adapter: Path | None = None) -> list[dict[str, list[object]]]:
+    """What the real loader, or an adapter, makes of each directory."""
+    words = ["--adapter", str(adapter)] if adapter else []
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "loaded_parameters.py"), *map(str, paths)],
+        [sys.executable, str(ROOT / "tests" / "loaded_parameters.py"), *words, *map(str, paths)],
         env=os.environ,
         capture_output=True,
         text=True,
@@ -93,6 +94,7 @@ def test_two_faults_of_the_config(specimen: Callable[[str], Specimen], tmp_path:
     assert (made / "config.json").read_text().startswith('{\n    "')
     mended, original = parameters(made, whole.path)
     assert mended == original
+    assert parameters(path, adapter=next((made / "diagnose").glob("adapter_*.py"))) == [original]
     record = json.loads((made / "diagnose" / "undo.json").read_text())
     assert record["original"] == str(path)
     assert record["fixes"] == list(report.written.fixes)
