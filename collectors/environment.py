@@ -26,6 +26,8 @@ _BACKENDS = ("mlx-metal", "mlx-cpu", "mlx-cuda")
 #: Requirements of these are told in full, of others only where they are not met.
 _TOLD_IN_FULL = ("mlx-audio", "mlx-lm", "mlx", "transformers", "huggingface-hub")
 _MAX_DISTRIBUTIONS = 300
+#: Where Linux says what a container may take (control groups, version 2 and 1).
+_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def collect(
@@ -73,11 +75,25 @@ def _assert_interpreter(memory: WorkingMemory, hello: Mapping[str, Any], directo
     )
 
 
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def _physical_memory() -> int | None:
+    """Memory of the machine, or what its container may take of it."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+    limits = [int(text) for text in map(_read, _CONTAINER_LIMITS) if text.isdigit()]
+    return min([physical, *limits])
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _free_disk(directory: Path | None) -> int | None:
@@ -89,6 +105,7 @@ def _free_disk(directory: Path | None) -> int | None:
 
 def _assert_backend(memory: WorkingMemory, backend: Mapping[str, Any], installed: Installed) -> None:
     device = str(backend["device"]).lower() if backend.get("device") else None
+    info = backend.get("info") or {}
     memory.add(
         "backend",
         Provenance(_NAME),
@@ -97,6 +114,10 @@ def _assert_backend(memory: WorkingMemory, backend: Mapping[str, Any], installed
         metal=backend["metal"] if isinstance(backend.get("metal"), bool) else None,
         library_package=_library_package(installed),
         error=clean(str(backend["error"]), 500) if backend.get("error") else None,
+        chip=clean(str(info["name"]), 100) if info.get("name") else None,
+        memory_bytes=_whole(info.get("memory")),
+        working_set_bytes=_whole(info.get("working_set")),
+        buffer_bytes=_whole(info.get("buffer")),
     )
 
 

@@ -17,7 +17,7 @@ _HERE = Provenance("load")
 class LoadRun:
     """Messages of one run, by subject. ``outcome`` is None when the process ended before it came.
 
-    ``given`` counts the tensors that a load which passed was given after sanitize.
+    ``given`` counts the tensors that a load which passed was given after sanitize, and ``given_bytes`` their size.
     """
 
     hello: Message | None = None
@@ -37,6 +37,7 @@ class LoadRun:
     steps: dict[str, Message] = field(default_factory=dict)
     unavailable: list[Message] = field(default_factory=list)
     given: int = 0
+    given_bytes: int = 0
 
     def take(self, messages: Iterable[Message]) -> LoadRun:
         """Gather messages; the latest of a kind counts."""
@@ -51,7 +52,7 @@ class LoadRun:
             elif kind == "reach":
                 self.reaches.append(message)
             elif kind == "given":
-                self.given = message["count"]
+                self.given, self.given_bytes = message["count"], message["bytes"]
             elif kind == "unavailable":
                 self.unavailable.append(message)
             elif kind == "signature":
@@ -71,6 +72,11 @@ class LoadRun:
     def loads(self) -> bool:
         """The loader returned a model."""
         return self.outcome is not None and self.outcome["loads"] is True
+
+    @property
+    def active(self) -> int | None:
+        """Bytes of arrays that a load which passed had computed; None where MLX does not tell."""
+        return (self.outcome or {}).get("active")
 
     @property
     def category(self) -> str:

@@ -115,6 +115,7 @@ class Examination:
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
         self.ledger.run("dependencies", lambda: self._dependencies(run))
+        self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
 
     def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
         """Everything that explains how ``run`` ended."""
@@ -122,6 +123,7 @@ class Examination:
         self.ledger.run("resolution", lambda: self._resolution(run))
         if self.needs is not None:
             self.ledger.run("dependencies", lambda: self._dependencies(run))
+            self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
@@ -179,6 +181,13 @@ class Examination:
         if self.needs is None or self.needs.family != self.family:
             self.needs = dependencies.read_needs(Path(found), run.category, self.family)
         dependencies.collect(self.memory, self.needs.needs, self.around)
+
+    def _memory_forecast(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import memory_forecast
+
+        if self.checkpoint is None or not self.checkpoint.table:
+            raise Skipped("there are no weights whose headers could be read")
+        memory_forecast.collect(self.memory, self.checkpoint.table, run, self.config)
 
     def _resolution(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import resolution

@@ -61,6 +61,10 @@ def _f(doc: str) -> Field:
     return Field("float", doc)
 
 
+def _fo(doc: str) -> Field:
+    return Field("float", doc, nullable=True)
+
+
 def _b(doc: str) -> Field:
     return Field("bool", doc)
 
@@ -230,6 +234,32 @@ _KINDS = (
             "the installed distribution that ships the native library (mlx-metal, mlx-cpu, mlx-cuda...), null when there is none"
         ),
         error=_so("the message of the ImportError"),
+        chip=_so("what MLX computes on, as it names it, such as Apple M2 Max"),
+        memory_bytes=_io("memory of that device"),
+        working_set_bytes=_io("how much of it Metal recommends to use at once"),
+        buffer_bytes=_io("the largest single array that it takes"),
+    ),
+    _kind(
+        "memory_forecast",
+        "memory_forecast",
+        "What the model takes once its arrays are computed, against the machine; figures in bytes.",
+        basis=_s("lazy load, or headers alone where it did not load"),
+        stored_bytes=_i("tensors in the files that the loader reads"),
+        given_bytes=_i("tensors that the model is given, after sanitize"),
+        base_bytes=_i("what the process took before they are computed; 0 where that is not known"),
+        peak_bytes=_i("forecast of the peak of the process: base and given"),
+        quantized_bytes=_io("the tensors after quantising them, null where they are quantised"),
+        quantizing_peak_bytes=_io("forecast of the peak if they are quantised while loading"),
+        largest=_so("the largest tensor"),
+        largest_bytes=_i("its size"),
+        share_of_memory=_fo("peak_bytes of the machine's memory"),
+        share_of_working_set=_fo("arrays of the working set that Metal recommends"),
+        share_of_buffer=_fo("largest_bytes of the largest array that the device takes"),
+        memory=_so("the machine's memory, to be read"),
+        peak=_so("peak_bytes, to be read"),
+        weights=_so("given_bytes, to be read"),
+        quantized=_so("the forecast for a quantised model, to be read"),
+        working_set=_so("the recommended working set, to be read"),
     ),
     _kind(
         "package",

@@ -22,6 +22,7 @@ from mlx_diagnose.collectors.probes import (
     ghosts,
     installed,
     limits,
+    memory_use,
     shims,
     signature,
     stages,
@@ -180,7 +181,7 @@ class Loader:
                 if not strict:
                     self._send_tables(raised=False)
                 result = function(model, *args, **kwargs)
-            self._channel.send("given", count=len(pairs))
+            self._channel.send("given", count=len(pairs), bytes=memory_use.size_of(pairs))
             self.seen.pop("model", None)
             self.seen.pop("weights", None)
             return result
@@ -235,7 +236,7 @@ class Loader:
             self._failed(error)
         else:
             self._send_caught(None)
-            self._channel.send("outcome", loads=True, stage=None)
+            self._channel.send("outcome", loads=True, stage=None, active=memory_use.active())
 
     def _send_caught(self, raised: Optional[BaseException]) -> None:
         found = self.caught.stop(raised)
@@ -320,6 +321,7 @@ def _backend(channel: Channel) -> bool:
         device=str(mx.default_device()),
         metal=bool(metal.is_available()) if metal is not None else None,
         version=getattr(mx, "__version__", None),
+        info=memory_use.device(),
     )
     return True
 
