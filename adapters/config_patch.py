@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: What an operation has beside its path.
@@ -129,3 +130,24 @@ def _remove(document: Any, pointer: str) -> None:
         del container[int(parts[-1])]
     else:
         del container[parts[-1]]
+
+
+def patch_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A patch that makes ``new`` of ``old``: each operation for another place, sections gone into.
+
+    So any part of its operations can be applied as well.
+    """
+    return list(_steps(old, new, ""))
+
+
+def _steps(old: Mapping[str, Any], new: Mapping[str, Any], at: str) -> Iterator[dict[str, Any]]:
+    for key in [*old, *(key for key in new if key not in old)]:
+        pointer = f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
+        if key not in new:
+            yield {"op": "remove", "path": pointer}
+        elif key not in old:
+            yield {"op": "add", "path": pointer, "value": copy.deepcopy(new[key])}
+        elif isinstance(old[key], dict) and isinstance(new[key], dict):
+            yield from _steps(old[key], new[key], pointer)
+        elif json.dumps(old[key]) != json.dumps(new[key]):  # 1, 1.0 and true are not the same here
+            yield {"op": "replace", "path": pointer, "value": copy.deepcopy(new[key])}

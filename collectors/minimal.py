@@ -23,7 +23,7 @@ from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
 #: Parameters of a model that are evaluated, in bytes.
-EVALUATED = 128 << 20
+EVALUATED = 256 << 20
 #: Pairs of numbers that are tried for parts that do not fit each other.
 _MAX_PAIRS = 12
 _HERE = Provenance("minimal")

@@ -36,8 +36,14 @@ class Overlays:
 
     def with_config(self, config: Mapping[str, Any]) -> Path:
         """A copy whose config.json holds ``config``."""
-        copy = self._make({"config.json"})
-        (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return self.with_contents({"config.json": json.dumps(config).encode()})
+
+    def with_contents(self, contents: Mapping[str, bytes], only: Collection[str] | None = None) -> Path:
+        """A copy in which files have other ``contents``; of the rest everything is there, or ``only`` these."""
+        copy = self._make(contents.keys(), only)
+        for name, content in contents.items():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes(content)
         return copy
 
     def with_holes(self, files: Mapping[str, int]) -> Path:
@@ -54,14 +60,14 @@ class Overlays:
                 target.truncate(size)
         return copy
 
-    def _make(self, changed: Collection[str]) -> Path:
+    def _make(self, changed: Collection[str], only: Collection[str] | None = None) -> Path:
         assert self._folder is not None
         self._count += 1
         copy = Path(self._folder.name, str(self._count), self._name)
         copy.mkdir(parents=True)
         with os.scandir(self._original) as entries:
             for entry in entries:
-                if entry.name not in changed:
+                if entry.name not in changed and (only is None or entry.name in only):
                     # To the entry itself, not where it leads: snapshots are links into blobs.
                     os.symlink(os.path.abspath(entry.path), copy / entry.name)
         return copy

@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
     """One diagnosis. Raises UsageError for a request that cannot be carried out."""
     started = time.perf_counter()
-    located = _locate(options)
+    located = locate(options)
     interpreter = choose(options.python)
     ledger = Ledger()
     with ExitStack() as stack:
@@ -47,7 +47,8 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
 
 
-def _locate(options: Options) -> Located:
+def locate(options: Options) -> Located:
+    """Find what is to be diagnosed. Raises UsageError for a file."""
     located = target_collector.locate(options.model, options.revision)
     if located.source == "directory" and located.state == "not-a-directory":
         raise UsageError(

@@ -209,8 +209,6 @@ class Loader:
 
     def run(self, path: str, *, ghost: bool = False, revision: Optional[str] = None, traced: bool = False) -> None:
         """Load ``path`` once, lazily, with the default strictness, and report how it ended."""
-        self.clock.reset()
-        self.seen.clear()
         self.trace = trace.Trace(lambda: self.clock.active) if traced else None
         if self.trace is not None:
             self.trace.start()
@@ -219,11 +217,17 @@ class Loader:
             arguments["lazy"] = True
         if revision is not None:
             arguments["revision"] = revision
-        guard: ContextManager[None] = ghosts.refuse_reads() if ghost else nullcontext()
-        assert self.load is not None
+        load = self.load
+        assert load is not None
+        self.observe(lambda: load(path, **arguments), ghosts.refuse_reads() if ghost else nullcontext())
+
+    def observe(self, load: Callable[[], Any], guard: ContextManager[None]) -> None:
+        """Report how ``load`` ends, which loads a model, with its stages."""
+        self.clock.reset()
+        self.seen.clear()
         try:
             with guard:
-                self.load(path, **arguments)
+                load()
         except ghosts.ValueDependent as read:
             stage = self.clock.blame(read)
             self._send_caught(read)

@@ -21,8 +21,9 @@ _MEGABYTE = 1 << 20
 _LONGEST = 7 * 24 * 3600.0
 
 
-def _finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
-    if value != value:  # nan is in every range
+def finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse nan, which is in every range."""
+    if value != value:
         raise click.BadParameter("nan is no number of seconds.", ctx, parameter)
     return value
 
@@ -54,7 +55,7 @@ class _WithSubcommands(click.Command):
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True, max=_LONGEST),
-    callback=_finite,
+    callback=finite,
     default=DEFAULT_TIMEOUT,
     show_default=True,
     metavar="S",

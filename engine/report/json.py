@@ -85,7 +85,7 @@ def to_json(report: Report) -> dict[str, Any]:
         **({"needs": [asdict(need) for need in report.needs]} if report.needs else {}),
         **({"written": asdict(report.written)} if report.written is not None else {}),
     }
-    cleaned = _clean(document, sanitise.tokens(os.environ))
+    cleaned = clean(document, sanitise.tokens(os.environ))
     assert isinstance(cleaned, dict)
     return cleaned
 
@@ -126,16 +126,17 @@ def _fact(fact: Fact) -> dict[str, Any]:
     return {"id": fact.id, "kind": fact.kind, **fact.fields, "provenance": asdict(fact.provenance)}
 
 
-def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
+def clean(value: Any, secrets: tuple[str, ...]) -> Any:
+    """``value`` as JSON can hold it, without ``secrets`` and what looks like one."""
     if isinstance(value, str):
         return sanitise.encodable(sanitise.redact(value, secrets))
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no infinities
     if isinstance(value, Mapping):
-        return {_clean(str(key), secrets): _clean(item, secrets) for key, item in value.items()}
+        return {clean(str(key), secrets): clean(item, secrets) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_clean(item, secrets) for item in value]
-    return value if isinstance(value, (int, float, bool)) or value is None else _clean(str(value), secrets)
+        return [clean(item, secrets) for item in value]
+    return value if isinstance(value, (int, float, bool)) or value is None else clean(str(value), secrets)
 
 
 # -- reading back ----------------------------------------------------------------------------------

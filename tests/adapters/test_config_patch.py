@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlx_diagnose.adapters.config_patch import PatchError, apply_patch
+from mlx_diagnose.adapters.config_patch import PatchError, apply_patch, patch_between
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,21 @@ def test_a_patch_changes_a_copy(
 def test_what_does_not_fit_is_an_error_that_names_the_step(step: dict[str, Any]) -> None:
     with pytest.raises(PatchError):
         apply_patch({"a": 1}, [step])
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=4)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.text("ab~/01", max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text("ab~/01", max_size=3), JSON, max_size=4)
+
+
+@given(OBJECTS, OBJECTS)
+def test_a_patch_between_two_configs_leads_from_one_to_the_other(old: dict[str, Any], new: dict[str, Any]) -> None:
+    patch = patch_between(old, new)
+    assert json.dumps(apply_patch(old, patch), sort_keys=True) == json.dumps(new, sort_keys=True)
+    assert len({step["path"] for step in patch}) == len(patch)
+    assert patch_between(new, new) == []
