@@ -61,7 +61,12 @@ def formats_of(version: str | None) -> tuple[str, ...]:
 
 
 def collect(
-    memory: WorkingMemory, directory: Path, *, formats: Sequence[str] = FORMATS, seconds: float = 30.0
+    memory: WorkingMemory,
+    directory: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    seconds: float = 30.0,
+    unfetched: Path | None = None,
 ) -> Checkpoint:
     """Look at the weights files in ``directory`` and assert ``weights_file``, ``weights_summary`` and ``shard`` facts.
 
@@ -80,6 +85,9 @@ def collect(
         if time.monotonic() > deadline:
             incomplete = f"not all files were read within {seconds:g} seconds"
             files.append(WeightsFile(file, format, "not-examined", detail=incomplete))
+            continue
+        if unfetched is not None and Path(os.path.realpath(directory / file)).is_relative_to(unfetched):
+            files.append(WeightsFile(file, format, "not-examined", detail="it was not fetched from the hub"))
             continue
         files.append(_examine(directory, file, format, seen=file in wanted))
     if len(candidates) > MAX_FILES:

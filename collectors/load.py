@@ -17,7 +17,9 @@ _HERE = Provenance("load")
 class LoadRun:
     """Messages of one run, by subject. ``outcome`` is None when the process ended before it came.
 
-    ``given`` counts the tensors that a load which passed was given after sanitize, and ``given_bytes`` their size.
+    ``given`` counts the tensors that a load which passed was given after sanitize, and ``given_bytes``
+    their size; ``wanted`` are files of which nothing but the name is known here
+    (:mod:`~mlx_diagnose.collectors.hub_scratch`).
     """
 
     hello: Message | None = None
@@ -36,6 +38,7 @@ class LoadRun:
     reaches: list[Message] = field(default_factory=list)
     steps: dict[str, Message] = field(default_factory=dict)
     unavailable: list[Message] = field(default_factory=list)
+    wanted: list[str] = field(default_factory=list)
     given: int = 0
     given_bytes: int = 0
 
@@ -51,6 +54,8 @@ class LoadRun:
                 self.caught = message["exceptions"]
             elif kind == "reach":
                 self.reaches.append(message)
+            elif kind == "wanted":
+                self.wanted.append(message["file"])
             elif kind == "given":
                 self.given, self.given_bytes = message["count"], message["bytes"]
             elif kind == "unavailable":

@@ -8,10 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
+
+if TYPE_CHECKING:
+    from mlx_diagnose.collectors.hub_scratch import ScratchCache
 
 #: ``org/name`` as the hub writes it (``huggingface_hub/utils/_validators.py::validate_repo_id``).
 _REPO_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}(/[\w.-]{1,96})?$")
@@ -29,7 +32,8 @@ class Located:
 
     ``load`` is what the patient's load function is given, ``directory`` what it reads (None for
     a repository without a snapshot), ``name`` the last part of path or id, from which mlx-audio
-    takes name parts.
+    takes name parts. ``cache`` is a scratch hub cache to load from, where the model was looked at
+    on the hub: its weights are ghosts.
     """
 
     model: str
@@ -38,6 +42,7 @@ class Located:
     load: str
     name: str
     directory: Path | None
+    cache: ScratchCache | None = None
 
 
 def locate(model: str, revision: str | None = None, environ: Mapping[str, str] = os.environ) -> Located:

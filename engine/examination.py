@@ -159,7 +159,8 @@ class Examination:
         if self.directory is None:
             raise Skipped("there is no directory to look at")
         formats = checkpoint.formats_of(mlx_audio)
-        self.checkpoint = checkpoint.collect(self.memory, self.directory, formats=formats)
+        unfetched = self.located.cache.unfetched if self.located.cache is not None else None
+        self.checkpoint = checkpoint.collect(self.memory, self.directory, formats=formats, unfetched=unfetched)
 
     def _environment(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import environment

@@ -85,7 +85,7 @@ class _Course:
         self._after: tuple[str, ...] = ()
         self._until = time.monotonic() + min(TRIAL_SECONDS, context.options.timeout / 3)
         self._trials: Trials | None = None
-        self._ghost = False
+        self._ghost = context.located.cache is not None
         self._shimmed_at: int | None = None
 
     def follow(self, examination: Examination, run: LoadRun) -> list[Episode]:

@@ -20,11 +20,13 @@ _ADDRESS_SPACE_SLACK = 16 << 30
 
 def start(options: Options, interpreter: Interpreter, located: Located, shimmed: bool = False) -> PatientProcess:
     """Start the patient on what ``located`` names; ``shimmed`` goes on past a missing Metal. Raises UsageError."""
-    offline = options.offline is not False or located.directory is None
+    offline = options.offline is not False or located.directory is None or located.cache is not None
     environment = dict(os.environ)
     if offline:
         # Also for what is not cached: loading it would download it whole, and a diagnosis never does.
         environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    if located.cache is not None:
+        environment.update(dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), str(located.cache.path)))
     memory = options.memory or int(_physical_memory() * _MEMORY_SHARE)
     limits = Limits(options.timeout, memory, _address_space(memory, located.directory))
     job = {
@@ -37,6 +39,8 @@ def start(options: Options, interpreter: Interpreter, located: Located, shimmed:
         "address_space": limits.address_space,
         "shim": "metal-kernels" if shimmed else None,
         "traced": options.trace,
+        "ghost": located.cache is not None,
+        "unfetched": str(located.cache.unfetched) if located.cache is not None else None,
     }
     try:
         return PatientProcess(interpreter.executable, job, environment, limits)

@@ -24,6 +24,7 @@ from mlx_diagnose.engine.model import Patient, Report, Target, UsageError
 from mlx_diagnose.engine.nearest import nearest_rules
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.patients import not_python, start
+from mlx_diagnose.engine.remote import Remote, is_asked
 from mlx_diagnose.engine.rulebase import RuleBase
 
 Progress = Callable[[str], None]
@@ -36,14 +37,19 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
     interpreter = choose(options.python)
     ledger = Ledger()
     with ExitStack() as stack:
+        remote = None
+        if is_asked(options, located):
+            remote = Remote(options, located, stack, progress)
+            with ledger.timed("hub"):
+                located = remote.look()
         process = None
         if not options.only_static:
             # First of all: while the patient imports mlx-audio, everything here is loaded.
             progress("loading the model lazily")
             process = stack.enter_context(start(options, interpreter, located))
         context = Context(options, located, interpreter, ledger, stack, progress)
-        rules, episodes = _examine(context, process)
-        report = _report(context, rules, episodes)
+        rules, episodes = _examine(context, process, remote)
+        report = _report(context, rules, episodes, remote)
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
 
 
@@ -60,7 +66,9 @@ def locate(options: Options) -> Located:
     return located
 
 
-def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase, list[Episode]]:
+def _examine(
+    context: Context, process: PatientProcess | None, remote: Remote | None
+) -> tuple[RuleBase, list[Episode]]:
     from mlx_diagnose.engine.rulebase import load_rules
     from mlx_diagnose.engine.rulebase.sources import default_sources
 
@@ -79,6 +87,10 @@ def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase
     reader.join()
     if examination.needs is None:  # the patient had not yet said where its mlx-audio is
         examination.read_imports(run)
+    if remote is not None:
+        if process is not None:
+            run = remote.load_further(run, process)
+        context.ledger.run("hub_facts", lambda: remote.assert_facts(examination.memory))
     if process is not None and process.ending is not None and process.ending.outcome == "not-python":
         raise not_python(context.interpreter, process.ending.detail or "")
     return rules, follow(context, rules, examination, run, process)
@@ -93,7 +105,7 @@ def _unstarted(context: Context, examination: Examination) -> LoadRun:
     return LoadRun(hello=hello, mlx_audio=found)
 
 
-def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Report:
+def _report(context: Context, rules: RuleBase, episodes: list[Episode], remote: Remote | None) -> Report:
     first = episodes[0]
     facts = [fact for episode in episodes for fact in episode.facts]
     found = with_exact_commands(
@@ -121,11 +133,11 @@ def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Repor
         target=Target(
             model=located.model,
             source=located.source,
-            path=str(located.directory) if located.directory else None,
+            path=str(located.directory) if located.directory and located.cache is None else None,
             category=first.run.category,
             family=str(resolution["resolved"]) if resolution is not None and resolution["family_exists"] else None,
             model_type=declared if isinstance(declared, str) else None,
-            revision=context.options.revision,
+            revision=context.options.revision or (remote.commit if remote is not None else None),
         ),
         patient=Patient(
             executable=context.interpreter.executable,
@@ -140,4 +152,5 @@ def _report(context: Context, rules: RuleBase, episodes: list[Episode]) -> Repor
         facts=facts,
         collectors=context.ledger.outcomes,
         timings={},
+        network=dict(remote.network) if remote is not None else {"requests": 0, "bytes": 0},
     )

@@ -3,7 +3,8 @@
 Ghost weights are lazy loads from files whose body is a hole. Shapes, types, transposes, splits
 and quantisation pass through them exactly; a value read from one would be an invention. Every
 way from an array to its values is intercepted: an array whose graph contains a load from disk
-raises :class:`ValueDependent`, and the run says where instead of going on with zeros.
+raises :class:`ValueDependent`, and the run says where instead of going on with zeros. Evaluating
+reads nothing yet: ghosts are left lazy, and the load goes on.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ def _reader() -> Tuple[Optional[str], Optional[int]]:
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else (None, None)
 
 
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        for item in tree:
+            yield from _leaves(item)
+    else:
+        yield tree
+
+
 @contextmanager
 def refuse_reads() -> Iterator[None]:
     """While active, reading the values of anything that comes from a ghost raises."""
@@ -53,16 +64,9 @@ def refuse_reads() -> Iterator[None]:
         export(graph, value)
         return "Load" in graph.getvalue()
 
-    def any_ghost(tree: Any) -> bool:
-        if isinstance(tree, dict):
-            return any(any_ghost(item) for item in tree.values())
-        if isinstance(tree, (list, tuple)):
-            return any(any_ghost(item) for item in tree)
-        return is_ghost(tree)
-
     def guarded(function: Callable[..., Any], operation: str) -> Callable[..., Any]:
         def guard(*args: Any, **kwargs: Any) -> Any:
-            if any(any_ghost(argument) for argument in args):
+            if any(map(is_ghost, _leaves(args))):
                 raise ValueDependent(operation, *_reader())
             return function(*args, **kwargs)
 
@@ -70,12 +74,18 @@ def refuse_reads() -> Iterator[None]:
 
     replaced = []
 
-    def replace(owner: Any, name: str, operation: str) -> None:
+    def evaluating(function: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        def evaluate(*args: Any) -> Any:
+            return function(*[leaf for leaf in _leaves(args) if not is_ghost(leaf)])
+
+        return evaluate
+
+    def replace(owner: Any, name: str, operation: str, around: Callable[..., Any] = guarded) -> None:
         original = getattr(owner, name, None)
         if original is None:
             return
         try:
-            setattr(owner, name, guarded(original, operation))
+            setattr(owner, name, around(original, operation))
         except (AttributeError, TypeError):
             return
         replaced.append((owner, name, original))
@@ -83,7 +93,7 @@ def refuse_reads() -> Iterator[None]:
     for name in _METHODS:
         replace(mx.array, name, name.strip("_"))
     for name in ("eval", "async_eval"):
-        replace(mx, name, "eval")
+        replace(mx, name, name, evaluating)
     for name in _NUMPY:
         replace(numpy, name, "numpy." + name)
     try:

@@ -28,6 +28,7 @@ from mlx_diagnose.collectors.probes import (
     stages,
     tensors,
     trace,
+    unfetched,
     watch,
 )
 from mlx_diagnose.collectors.probes.channel import Channel
@@ -356,7 +357,10 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         loader.current_call,
     )
     watcher.install()
-    ready = _backend(channel) and _prepare(loader, channel)
+    ready = _backend(channel)
+    if ready and job.get("unfetched"):
+        unfetched.Holes(job["unfetched"], channel.send).install()
+    ready = ready and _prepare(loader, channel)
     if ready:
         _apply_shims(job)
         loader.run(
@@ -400,7 +404,12 @@ def _serve(loader: Loader, channel: Channel, line: str) -> None:
         probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
         probe.serve(loader, channel, request)
     else:
-        loader.run(request["load"], ghost=request.get("ghost", False), traced=request.get("traced", False))
+        loader.run(
+            request["load"],
+            ghost=request.get("ghost", False),
+            revision=request.get("revision"),
+            traced=request.get("traced", False),
+        )
     channel.send("done", ready=True)
 
 

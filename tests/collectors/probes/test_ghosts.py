@@ -27,7 +27,6 @@ def ghost(tmp_path: Path) -> Any:
     [
         ("item", lambda ghost: ghost[0, 0].item()),
         ("tolist", lambda ghost: ghost.T.tolist()),
-        ("eval", lambda ghost: mx.eval({"nested": [ghost * 2]})),
         ("bool", lambda ghost: 1 if (ghost > 0).any() else 0),
         ("float", lambda ghost: float(ghost.sum())),
         ("numpy.array", lambda ghost: numpy.array(ghost)),
@@ -49,6 +48,16 @@ def test_shapes_types_and_quantisation_pass_through(ghost: Any) -> None:
         assert mx.concatenate([ghost, ghost]).astype(mx.float16).dtype == mx.float16
         packed, scales, biases = mx.quantize(mx.broadcast_to(ghost[:, :1], (4, 64)), group_size=64, bits=4)
         assert (packed.shape, scales.shape, biases.shape) == ((4, 8), (4, 1), (4, 1))
+
+
+def test_evaluating_leaves_ghosts_lazy_and_evaluates_the_rest(ghost: Any) -> None:
+    real = mx.ones((2,)) + 1
+    with refuse_reads():
+        mx.eval({"nested": [ghost * 2, real]}, ghost)
+        mx.async_eval(ghost)
+        assert real.tolist() == [2, 2]
+        with pytest.raises(ValueDependent):
+            ghost.tolist()
 
 
 def test_arrays_that_are_no_ghosts_are_read(ghost: Any) -> None:

@@ -1,0 +1,205 @@
+"""The real client of the hub, asked for what a diagnosis needs: a repository's files, small files, headers.
+
+Everything goes through ``huggingface_hub``: its HfApi, its cache, its tokens, its sessions with
+their proxies. Only ranges are read here, from a stream of its session: the client's own reader
+of headers takes an answer whole, which is all of the weights where a server ignores ranges.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlx_diagnose.collectors import hub_meter
+from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_answer, of_exception
+from mlx_diagnose.collectors.target import cache_directory
+
+#: Seconds that the hub may take to begin an answer, and to go on with one.
+PATIENCE = 10.0
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The beginning or a later part of a file, as much as was asked for or the file has.
+
+    ``url`` is where it came from in the end, ``size`` that of the whole file if it was told;
+    ``whole`` says that the server ignored the range.
+    """
+
+    data: bytes
+    url: str
+    size: int | None
+    whole: bool
+
+
+class HubClient:
+    """One user's view of one hub. Raises :class:`HubFailure` for what the hub does not give.
+
+    ``deadline`` (of :func:`time.monotonic`) bounds everything that is asked.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, *, seconds: float = 60.0) -> None:
+        import huggingface_hub  # 175 ms: only for who asks the hub
+
+        self._hub = huggingface_hub
+        self.endpoint = (environ.get("HF_ENDPOINT") or "").rstrip("/") or huggingface_hub.constants.ENDPOINT
+        self.host = urlsplit(self.endpoint).netloc.rpartition("@")[2] or self.endpoint
+        self.cache = cache_directory(environ)
+        self.deadline = time.monotonic() + seconds
+        self.meter = hub_meter.Meter()
+        self._api = huggingface_hub.HfApi(endpoint=self.endpoint, library_name="mlx-diagnose")
+
+    @property
+    def shown_endpoint(self) -> str:
+        """Address of the hub without a password that it may hold."""
+        return f"{urlsplit(self.endpoint).scheme}://{self.host}"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the hub is the one that the client asks unless told otherwise."""
+        return self.host == "huggingface.co"
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether the user has a token (its value is nowhere kept)."""
+        return self._hub.get_token() is not None
+
+    def extend(self, seconds: float) -> None:
+        """Give further questions ``seconds`` from now."""
+        self.deadline = time.monotonic() + seconds
+
+    def info(self, repo: str, revision: str | None) -> Any:
+        """A ``ModelInfo`` with the sizes of its files."""
+        with self._asking():
+            found = self._api.model_info(repo, revision=revision, files_metadata=True, timeout=self._patience())
+            if not found.sha:
+                raise HubFailure(Problem("not-a-hub", None, "the answer names no commit", self.host))
+            return found
+
+    def search(self, words: str, author: str | None, limit: int) -> list[Any]:
+        """Repositories whose name holds ``words``."""
+        with self._asking():
+            return list(self._api.list_models(search=words, author=author, limit=limit))
+
+    def download(self, repo: str, file: str, revision: str) -> Path:
+        """The file in the user's cache, fetched if it is not there."""
+        before = self.meter.bytes
+        known = self._hub.try_to_load_from_cache(repo, file, cache_dir=self.cache, revision=revision)
+        with self._asking(file):
+            path = Path(
+                self._hub.hf_hub_download(
+                    repo,
+                    file,
+                    revision=revision,
+                    endpoint=self.endpoint,
+                    cache_dir=self.cache,
+                    etag_timeout=self._patience(),
+                )
+            )
+        if not isinstance(known, str) and self.meter.bytes - before < (size := path.stat().st_size):
+            self.meter.add(size)  # Xet has connections of its own
+        return path
+
+    def read(self, repo: str, file: str, commit: str, start: int, end: int) -> Piece:
+        """Bytes ``start`` to ``end`` (exclusive) of a file; redirects are followed, tokens stay."""
+        url = self._hub.hf_hub_url(repo, file, revision=commit, endpoint=self.endpoint)
+        return self.read_at(url, start, end, file)
+
+    def read_at(self, url: str, start: int, end: int, file: str) -> Piece:
+        """The same from an address. Never more than ``end`` bytes are read, whatever the server sends."""
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        if _origin(url) == _origin(self.endpoint):
+            headers = {**self._hub.utils.build_hf_headers(library_name="mlx-diagnose"), **headers}
+        with self._asking(file), self._stream(url, headers) as response:
+            if response.status_code >= 400:
+                raise HubFailure(of_answer(response.status_code, response.headers, str(response.url)))
+            whole = response.status_code != 206
+            wanted, skipped = end - start, start if whole else 0
+            data = self._take(response, skipped + wanted)[skipped:]
+            size = _whole_size(response.headers, whole)
+            there = wanted if size is None else min(end, size) - start
+            if len(data) < there:
+                raise HubFailure(
+                    Problem("broken-off", None, f"{len(data)} of {there} bytes came", urlsplit(str(response.url)).netloc)
+                )
+            return Piece(data, str(response.url), size, whole)
+
+    def _take(self, response: Any, length: int) -> bytes:
+        data = bytearray()
+        chunks = response.iter_raw(_CHUNK) if hasattr(response, "iter_raw") else response.iter_content(_CHUNK)
+        for chunk in chunks:
+            data += chunk
+            if len(data) >= length:
+                break
+            if time.monotonic() > self.deadline:
+                raise HubFailure(Problem("timed-out", None, "the answer came too slowly", self.host))
+        return bytes(data[:length])
+
+    @contextmanager
+    def _stream(self, url: str, headers: dict[str, str]) -> Iterator[Any]:
+        session = self._hub.utils.get_session()
+        if hasattr(session, "event_hooks"):
+            with session.stream("GET", url, headers=headers, timeout=self._patience(), follow_redirects=True) as response:
+                yield response
+        else:
+            with session.get(url, headers=headers, timeout=self._patience(), stream=True) as response:
+                yield response
+
+    def _patience(self) -> float:
+        return max(min(PATIENCE, self.deadline - time.monotonic()), 0.1)
+
+    @contextmanager
+    def _asking(self, item: str | None = None) -> Iterator[None]:
+        """Count what is asked, keep the client quiet, and turn what it raises into a :class:`HubFailure`."""
+        if time.monotonic() > self.deadline:
+            raise HubFailure(Problem("timed-out", None, "no time was left to ask", self.host, item))
+        hub_meter.watch(self._hub.utils.get_session())
+        try:
+            with self.meter.active():
+                yield
+        except HubFailure as failure:
+            raise HubFailure(_at(failure.problem, item, self.host)) from None
+        except Exception as error:
+            # Not chained: frames and requests of the client hold the token.
+            raise HubFailure(_at(of_exception(error), item, self.host)) from None
+
+
+def _at(problem: Problem, item: str | None, host: str) -> Problem:
+    return replace(problem, item=problem.item or item, host=problem.host or host)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _whole_size(headers: Mapping[str, str], whole: bool) -> int | None:
+    told = {name.lower(): value for name, value in headers.items()}
+    text = told.get("content-length", "") if whole else told.get("content-range", "").rpartition("/")[2]
+    return int(text) if text.isdecimal() and len(text) < 19 else None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the client's warnings and progress bars off standard error: what went wrong is in the report."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level, shown = logger.level, not are_progress_bars_disabled()
+    logger.setLevel(logging.CRITICAL)
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if shown:
+            enable_progress_bars()

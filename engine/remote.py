@@ -1,0 +1,125 @@
+"""A diagnosis of what is only on the hub: looked at there, laid out in a scratch cache, loaded offline from it.
+
+The load tells what else it reads: files of the model that were not fetched yet, and other
+repositories. These are looked at in the same way, and the model is loaded again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.process import PatientProcess
+from mlx_diagnose.collectors.target import Located, offline_by_user
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.options import Options
+
+if TYPE_CHECKING:
+    from mlx_diagnose.collectors.hub import RemoteModel
+
+#: Seconds that all questions to the hub may take, and loads that are made to learn what else is read.
+SECONDS = 60.0
+MAX_ROUNDS = 16
+MAX_COMPANIONS = 16
+
+
+def is_asked(options: Options, located: Located) -> bool:
+    """Whether the hub is to be asked: for a hub id that is not whole in the cache, unless somebody forbids it."""
+    if located.source != "hub" or options.offline is True or (options.offline is None and offline_by_user()):
+        return False
+    from mlx_diagnose.collectors.hub import is_loadable
+
+    return not is_loadable(located.directory)
+
+
+class Remote:
+    """The hub's side of one diagnosis. Everything it makes is gone when ``stack`` unwinds."""
+
+    def __init__(self, options: Options, located: Located, stack: ExitStack, progress: Callable[[str], None]) -> None:
+        from mlx_diagnose.collectors.hub_client import HubClient
+        from mlx_diagnose.collectors.hub_scratch import ScratchCache
+
+        root = stack.enter_context(tempfile.TemporaryDirectory(prefix="diagnose-", ignore_cleanup_errors=True))
+        self._client = HubClient(seconds=min(SECONDS, options.timeout))
+        self._cache = ScratchCache(Path(root), self._client.cache)
+        self._revision = options.revision
+        self._traced = options.trace
+        self._located = located
+        self._progress = progress
+        self.models: dict[str, RemoteModel] = {}
+
+    @property
+    def network(self) -> Mapping[str, int]:
+        """Requests and bytes so far."""
+        return {"requests": self._client.meter.requests, "bytes": self._client.meter.bytes}
+
+    @property
+    def commit(self) -> str | None:
+        """The commit of the model that was looked at."""
+        return self.models[self._located.model].commit
+
+    def look(self) -> Located:
+        """Look at the model on the hub; where to load it from."""
+        from mlx_diagnose.collectors import hub
+
+        self._progress("asking the hub")
+        located = self._located
+        model = hub.examine(self._client, located.model, self._revision, self._cache)
+        self.models[located.model] = model
+        if model.scratch is None:
+            return located
+        return replace(located, state="present", directory=model.scratch.directory, cache=self._cache)
+
+    def load_further(self, run: LoadRun, process: PatientProcess) -> LoadRun:
+        """Fetch what ``run`` turned out to need and load again, as long as something new comes."""
+        if self._located.model not in self.models or self.models[self._located.model].scratch is None:
+            return run
+        self._client.extend(SECONDS)
+        for _ in range(MAX_ROUNDS):
+            if process.ending is not None or not (self._fetch(run) or self._companions(run)):
+                break
+            self._progress("loading the model lazily, with what it asked for")
+            request = process.request(
+                load=self._located.load, ghost=True, revision=self._revision, traced=self._traced
+            )
+            run = run.successor().take(request)
+        return run
+
+    def _fetch(self, run: LoadRun) -> bool:
+        from mlx_diagnose.collectors import hub
+        from mlx_diagnose.collectors.hub_scratch import folder_name
+
+        came = False
+        for repo, model in self.models.items():
+            prefix = folder_name(repo) + "/"
+            names = [file.removeprefix(prefix) for file in run.wanted if file.startswith(prefix)]
+            came |= bool(names) and hub.fetch_more(self._client, model, names)
+        return came
+
+    def _companions(self, run: LoadRun) -> bool:
+        """Look at the repositories that the load did not find; whether one of them was new."""
+        from mlx_diagnose.collectors import hub
+
+        came = False
+        for reach in run.reaches:
+            repo = str(reach["target"])
+            missed = reach["what"] == "hub" and reach["outcome"] == "not-cached"
+            if not missed or repo in self.models or len(self.models) > MAX_COMPANIONS:
+                continue
+            self._progress(f"asking the hub for {repo}")
+            model = hub.examine(self._client, repo, None, self._cache, role="companion", item=reach["item"])
+            self.models[repo] = model
+            came |= model.scratch is not None
+        return came
+
+    def assert_facts(self, memory: WorkingMemory) -> None:
+        """What the hub said of every repository that was asked for."""
+        from mlx_diagnose.collectors import hub_facts
+
+        for model in self.models.values():
+            hub_facts.collect(memory, model, self._client)
