@@ -10,13 +10,13 @@ complete, and an offline load depends on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import hub_headers, hub_jobs, hub_names
+from mlx_diagnose.collectors import hub_headers, hub_jobs, hub_names, hub_variants
 from mlx_diagnose.collectors.hub_client import HubClient, quiet
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_exception
@@ -29,6 +29,8 @@ _SPARE = 0.06
 _MOST_FIRST = 1 << 18
 #: Files of a repository that are looked at.
 MAX_FILES = 20_000
+MAX_OTHERS = 100
+_README = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class RemoteModel:
     problem: Problem | None = None
     gaps: dict[str, Problem] = field(default_factory=dict)
     fetched: dict[str, Path] = field(default_factory=dict)
+    #: Other repositories of the owner: of like name, or all that could have been meant.
+    others: list[str] = field(default_factory=list)
     headers: dict[str, Header] = field(default_factory=dict)
 
     @property
@@ -105,6 +109,8 @@ def examine(
             model.info = client.info(repo, revision)
         except HubFailure as failure:
             model.problem = failure.problem
+            if failure.problem.outcome == "not-found" and role == "model":
+                _search(client, model, "")
             return model
         _list(model)
         if item is None:
@@ -123,7 +129,9 @@ def fetch_more(client: HubClient, model: RemoteModel, names: Iterable[str]) -> b
     wanted = [
         file
         for file in model.files
-        if file.name in asked and hub_names.is_fetched_on_demand(file.name, file.size) and model.scratch.is_held(file.name)
+        if file.name in asked
+        and hub_names.is_fetched_on_demand(file.name, file.size)
+        and model.scratch.is_held(file.name)
     ]
     with quiet():
         came = _get(client, model, wanted, {}, model.commit or "")
@@ -172,17 +180,28 @@ def _fetch(client: HubClient, model: RemoteModel) -> None:
         else min(max(spare, hub_headers.FIRST), _MOST_FIRST)
         for file in model.weights
     }
-    _get(client, model, [*model.weights, *rest], guesses, commit)
+    left = REQUESTS - client.meter.requests - 2 * len(model.weights) - each * len(rest)
+    if left > each and model.role == "model":
+        rest += [file for file in model.files if file.name == "README.md" and (file.size or 0) <= _README]
+        left -= each
+    searching = left > 0 and model.role == "model"
+    also = [partial(_search, client, model, hub_variants.stem(model.repo.split("/")[-1]))] if searching else []
+    _get(client, model, [*model.weights, *rest], guesses, commit, also)
 
 
 def _get(
-    client: HubClient, model: RemoteModel, files: Sequence[RemoteFile], guesses: dict[str, int], revision: str
+    client: HubClient,
+    model: RemoteModel,
+    files: Sequence[RemoteFile],
+    guesses: dict[str, int],
+    revision: str,
+    also: Sequence[Callable[[], None]] = (),
 ) -> list[str]:
-    """Fetch small files whole and of weights the headers, side by side; names of what came."""
+    """Fetch small files whole and of weights the headers, side by side, and do ``also``; names of what came."""
     commit = model.commit or ""
 
     def small(file: RemoteFile) -> Path:
-        return client.download(model.repo, file.name, revision)
+        return client.download(model.repo, file.name, revision, large=file.lfs)
 
     def header(file: RemoteFile) -> Header:
         first = guesses.get(file.name, hub_headers.FIRST)
@@ -190,7 +209,8 @@ def _get(
 
     jobs = [partial(header if hub_names.is_safetensors(file.name) else small, file) for file in files]
     came = []
-    for file, result in zip(files, hub_jobs.run_all(jobs, client.deadline), strict=True):
+    results: list[Header | Path | BaseException | None] = hub_jobs.run_all([*jobs, *also], client.deadline)
+    for file, result in zip(files, results, strict=False):
         if isinstance(result, BaseException):
             model.gaps[file.name] = of_exception(result, client.host)
             continue
@@ -198,9 +218,19 @@ def _get(
         came.append(file.name)
         if isinstance(result, Header):
             model.headers[file.name] = result
-        else:
+        elif isinstance(result, Path):
             model.fetched[file.name] = result
     return came
+
+
+def _search(client: HubClient, model: RemoteModel, words: str) -> None:
+    """Other repositories of the same owner whose names hold ``words``."""
+    owner = model.repo.split("/")[0] if "/" in model.repo else None
+    try:
+        found = client.search(words, owner, MAX_OTHERS)
+    except HubFailure:
+        return  # a convenience
+    model.others = [str(other.id) for other in found if hub_names.is_repository(str(other.id))]
 
 
 def _has_reference(cache: Path, repo: str, revision: str) -> bool:

@@ -48,9 +48,12 @@ class HubClient:
 
     def __init__(self, environ: Mapping[str, str] = os.environ, *, seconds: float = 60.0) -> None:
         import huggingface_hub  # 175 ms: only for who asks the hub
+        from huggingface_hub import constants, utils
 
-        self._hub = huggingface_hub
-        self.endpoint = (environ.get("HF_ENDPOINT") or "").rstrip("/") or huggingface_hub.constants.ENDPOINT
+        # Typed as anything: what is in them differs between its releases.
+        self._hub: Any = huggingface_hub
+        self._utils: Any = utils
+        self.endpoint = (environ.get("HF_ENDPOINT") or "").rstrip("/") or str(constants.ENDPOINT)
         self.host = urlsplit(self.endpoint).netloc.rpartition("@")[2] or self.endpoint
         self.cache = cache_directory(environ)
         self.deadline = time.monotonic() + seconds
@@ -89,8 +92,8 @@ class HubClient:
         with self._asking():
             return list(self._api.list_models(search=words, author=author, limit=limit))
 
-    def download(self, repo: str, file: str, revision: str) -> Path:
-        """The file in the user's cache, fetched if it is not there."""
+    def download(self, repo: str, file: str, revision: str, *, large: bool) -> Path:
+        """The file in the user's cache, fetched if it is not there. ``large``: it is in large file storage."""
         before = self.meter.bytes
         known = self._hub.try_to_load_from_cache(repo, file, cache_dir=self.cache, revision=revision)
         with self._asking(file):
@@ -104,8 +107,8 @@ class HubClient:
                     etag_timeout=self._patience(),
                 )
             )
-        if not isinstance(known, str) and self.meter.bytes - before < (size := path.stat().st_size):
-            self.meter.add(size)  # Xet has connections of its own
+        if large and not isinstance(known, str) and self.meter.bytes - before < (size := path.stat().st_size):
+            self.meter.add(size)  # Xet, of large files, has connections of its own
         return path
 
     def read(self, repo: str, file: str, commit: str, start: int, end: int) -> Piece:
@@ -117,7 +120,7 @@ class HubClient:
         """The same from an address. Never more than ``end`` bytes are read, whatever the server sends."""
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         if _origin(url) == _origin(self.endpoint):
-            headers = {**self._hub.utils.build_hf_headers(library_name="mlx-diagnose"), **headers}
+            headers = {**self._utils.build_hf_headers(library_name="mlx-diagnose"), **headers}
         with self._asking(file), self._stream(url, headers) as response:
             if response.status_code >= 400:
                 raise HubFailure(of_answer(response.status_code, response.headers, str(response.url)))
@@ -128,7 +131,9 @@ class HubClient:
             there = wanted if size is None else min(end, size) - start
             if len(data) < there:
                 raise HubFailure(
-                    Problem("broken-off", None, f"{len(data)} of {there} bytes came", urlsplit(str(response.url)).netloc)
+                    Problem(
+                        "broken-off", None, f"{len(data)} of {there} bytes came", urlsplit(str(response.url)).netloc
+                    )
                 )
             return Piece(data, str(response.url), size, whole)
 
@@ -145,9 +150,11 @@ class HubClient:
 
     @contextmanager
     def _stream(self, url: str, headers: dict[str, str]) -> Iterator[Any]:
-        session = self._hub.utils.get_session()
+        session = self._utils.get_session()
         if hasattr(session, "event_hooks"):
-            with session.stream("GET", url, headers=headers, timeout=self._patience(), follow_redirects=True) as response:
+            with session.stream(
+                "GET", url, headers=headers, timeout=self._patience(), follow_redirects=True
+            ) as response:
                 yield response
         else:
             with session.get(url, headers=headers, timeout=self._patience(), stream=True) as response:
@@ -161,7 +168,7 @@ class HubClient:
         """Count what is asked, keep the client quiet, and turn what it raises into a :class:`HubFailure`."""
         if time.monotonic() > self.deadline:
             raise HubFailure(Problem("timed-out", None, "no time was left to ask", self.host, item))
-        hub_meter.watch(self._hub.utils.get_session())
+        hub_meter.watch(self._utils.get_session())
         try:
             with self.meter.active():
                 yield
@@ -190,16 +197,17 @@ def _whole_size(headers: Mapping[str, str], whole: bool) -> int | None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the client's warnings and progress bars off standard error: what went wrong is in the report."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub import utils
 
+    bars: Any = utils
     logger = logging.getLogger("huggingface_hub")
-    level, shown = logger.level, not are_progress_bars_disabled()
+    level, shown = logger.level, not bars.are_progress_bars_disabled()
     logger.setLevel(logging.CRITICAL)
     if shown:
-        disable_progress_bars()
+        bars.disable_progress_bars()
     try:
         yield
     finally:
         logger.setLevel(level)
         if shown:
-            enable_progress_bars()
+            bars.enable_progress_bars()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlx_diagnose.collectors import hub_card, hub_names
+from mlx_diagnose.collectors import hub_card, hub_names, hub_nearest, hub_variants
 from mlx_diagnose.collectors.hub import RemoteFile, RemoteModel
 from mlx_diagnose.collectors.hub_client import HubClient
 from mlx_diagnose.collectors.hub_problems import Problem
@@ -25,6 +25,14 @@ def collect(memory: WorkingMemory, model: RemoteModel, client: HubClient) -> Non
     if model.info is not None:
         _repository(memory, model)
         _files(memory, model)
+        hub_variants.collect(memory, model.repo, model.others)
+    elif model.role == "model" and model.problem is not None and model.problem.outcome == "not-found":
+        known = {
+            "cache": hub_nearest.cached_ids(client.cache),
+            "knowledge base": hub_nearest.known_ids(),
+            "hub": model.others,
+        }
+        hub_nearest.collect(memory, model.repo, known)
 
 
 def _response(memory: WorkingMemory, model: RemoteModel, client: HubClient, problem: Problem) -> None:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 #: Names that Windows takes for devices, with any extension.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
-_UNFIT = re.compile("[\x00-\x1f\x7f\\\\:*?\"<>|\ud800-\udfff]")
+_UNFIT = re.compile('[\x00-\x1f\x7f\\\\:*?"<>|\ud800-\udfff]')
 _LONGEST = 240
 
 #: Small files that a load reads, and those that only people read.
@@ -20,6 +20,14 @@ _PEOPLE = re.compile(r"(readme|licen[cs]e|notice|changelog|citation|requirements
 _SMALL = 32 << 20
 #: Of whatever kind: statistics, filter banks.
 _TINY = 4 << 20
+
+#: What nearly every load reads, in order.
+_FIRST = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+
+
+def is_repository(name: str) -> bool:
+    """Whether ``name`` is ``owner/name`` as the hub writes it."""
+    return re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", name, re.ASCII) is not None
 
 
 def is_safe(name: str) -> bool:
@@ -74,7 +82,13 @@ def priority(name: str, present: frozenset[str]) -> int | None:
 
     A tokenizer in one file makes its parts superfluous (``transformers``' fast tokenizers).
     """
-    order = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+    order = (
+        "config.json",
+        "model.safetensors.index.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+    )
     if name in order:
         return order.index(name)
     if name.endswith(".index.json") and "/" not in name:

@@ -23,7 +23,15 @@ DECIDED = frozenset(
     {"not-found", "revision-not-found", "entry-not-found", "gated", "unauthorized", "forbidden", "disabled"}
 )
 
-_TIMEOUTS = {"Timeout", "TimeoutException", "ConnectTimeout", "ReadTimeout", "WriteTimeout", "PoolTimeout", "TimeoutError"}
+_TIMEOUTS = {
+    "Timeout",
+    "TimeoutException",
+    "ConnectTimeout",
+    "ReadTimeout",
+    "WriteTimeout",
+    "PoolTimeout",
+    "TimeoutError",
+}
 _BROKEN_OFF = {"ChunkedEncodingError", "RemoteProtocolError", "IncompleteRead", "ReadError", "ProtocolError"}
 _NOT_A_HUB = {"JSONDecodeError", "FileMetadataError", "DecodingError", "ContentDecodingError"}
 _ADDRESSES = {"UnsupportedProtocol", "InvalidURL", "MissingSchema", "InvalidSchema", "LocationParseError"}
@@ -33,8 +41,12 @@ _NAMES = re.compile(
     r"|No address associated|Name does not resolve|NameResolutionError",
     re.IGNORECASE,
 )
-_TLS = re.compile(r"CERTIFICATE_VERIFY|SSL:|WRONG_VERSION_NUMBER|certificate verify failed|TLSV1|EOF occurred", re.IGNORECASE)
-_SHORT = re.compile(r"Consistency check failed|peer closed connection|IncompleteRead|incomplete (message|chunked)", re.IGNORECASE)
+_TLS = re.compile(
+    r"CERTIFICATE_VERIFY|SSL:|WRONG_VERSION_NUMBER|certificate verify failed|TLSV1|EOF occurred", re.IGNORECASE
+)
+_SHORT = re.compile(
+    r"Consistency check failed|peer closed connection|IncompleteRead|incomplete (message|chunked)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,7 @@ def locate(options: Options) -> Located:
     return located
 
 
-def _examine(
-    context: Context, process: PatientProcess | None, remote: Remote | None
-) -> tuple[RuleBase, list[Episode]]:
+def _examine(context: Context, process: PatientProcess | None, remote: Remote | None) -> tuple[RuleBase, list[Episode]]:
     from mlx_diagnose.engine.rulebase import load_rules
     from mlx_diagnose.engine.rulebase.sources import default_sources
 

@@ -257,7 +257,7 @@ _KINDS = (
         "A repository that may have been meant by an id that the hub does not know.",
         model=_s("the id that was given"),
         candidate=_s("the other"),
-        source=_s("cache, knowledge-base or hub: where it is known from"),
+        source=_s("cache, knowledge base or hub: where it is known from"),
         similarity=_f("0 to 1, of the spelling"),
         rank=_i("1 for the most alike"),
     ),

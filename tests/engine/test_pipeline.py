@@ -139,7 +139,7 @@ def test_a_repository_that_is_not_cached_is_inconclusive(tmp_path: Path, monkeyp
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    report = examine("org/name")
+    report = examine("org/name", offline=True)
     assert report.verdict == "inconclusive"
     assert report.stages[0].status == "blocked"
     assert [finding.severity for finding in report.findings] == ["warning"]
