@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import hub_headers, hub_jobs, hub_names, hub_variants
+from mlx_diagnose.collectors import allow_patterns, hub_headers, hub_jobs, hub_names, hub_variants
 from mlx_diagnose.collectors.hub_client import HubClient, quiet
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_exception
@@ -53,6 +53,8 @@ class RemoteModel:
     repo: str
     role: str = "model"
     revision: str | None = None
+    #: What the patient's mlx-audio downloads of it; None for everything.
+    patterns: tuple[str, ...] | None = None
     info: Any = None
     commit: str | None = None
     files: tuple[RemoteFile, ...] = ()
@@ -64,6 +66,14 @@ class RemoteModel:
     #: Other repositories of the owner: of like name, or all that could have been meant.
     others: list[str] = field(default_factory=list)
     headers: dict[str, Header] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> list[RemoteFile]:
+        """The files that a download of mlx-audio leaves out."""
+        if self.patterns is None:
+            return []
+        names = set(allow_patterns.left_out((file.name for file in self.files), self.patterns))
+        return [file for file in self.files if file.name in names]
 
     @property
     def weights(self) -> list[RemoteFile]:
@@ -98,12 +108,13 @@ def examine(
     *,
     role: str = "model",
     item: str | None = None,
+    patterns: tuple[str, ...] | None = None,
 ) -> RemoteModel:
-    """Look at a repository and lay it out in ``cache``; of a companion of which one file is wanted, at that alone.
+    """Look at a repository and lay out in ``cache`` what a download with ``patterns`` takes.
 
-    Raises nothing for what the hub does.
+    Of a companion of which one file is wanted, ``item``, only that is fetched. Raises nothing for what the hub does.
     """
-    model = RemoteModel(repo, role, revision)
+    model = RemoteModel(repo, role, revision, patterns)
     with quiet():
         try:
             model.info = client.info(repo, revision)
@@ -253,7 +264,10 @@ def _indexed(model: RemoteModel) -> dict[str, list[str]]:
 
 def _lay_out(model: RemoteModel, cache: ScratchCache) -> None:
     model.scratch = cache.repository(model.repo, model.commit or "", model.revision)
+    left_out = {file.name for file in model.left_out}
     for file in model.files:
+        if file.name in left_out:
+            continue
         if file.name in model.fetched or file.name in model.headers:
             _lay(model, file.name)
         elif not hub_names.is_hidden(file.name):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from mlx_diagnose.collectors import hub_card, hub_names, hub_nearest, hub_variants
 from mlx_diagnose.collectors.hub import RemoteFile, RemoteModel
@@ -23,8 +26,9 @@ def collect(memory: WorkingMemory, model: RemoteModel, client: HubClient) -> Non
     for problem in list(model.gaps.values())[:MAX_FACTS]:
         _response(memory, model, client, problem)
     if model.info is not None:
-        _repository(memory, model)
+        _repository(memory, model, client)
         _files(memory, model)
+        _left_out(memory, model)
         hub_variants.collect(memory, model.repo, model.others)
     elif model.role == "model" and model.problem is not None and model.problem.outcome == "not-found":
         known = {
@@ -54,7 +58,7 @@ def _response(memory: WorkingMemory, model: RemoteModel, client: HubClient, prob
     )
 
 
-def _repository(memory: WorkingMemory, model: RemoteModel) -> None:
+def _repository(memory: WorkingMemory, model: RemoteModel, client: HubClient) -> None:
     info, card = model.info, hub_card.read(model.info)
     gated = getattr(info, "gated", None)
     memory.add(
@@ -76,12 +80,24 @@ def _repository(memory: WorkingMemory, model: RemoteModel) -> None:
         bytes=_total(model.files),
         weights=len(model.weights),
         weights_bytes=_total(model.weights),
+        fits=_fits(client.cache, _total(model.weights)),
     )
 
 
 def _total(files: Iterable[RemoteFile]) -> int | None:
     sizes = [file.size for file in files]
     return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+def _fits(cache: Path, size: int | None) -> bool | None:
+    """Whether a download of ``size`` bytes fits on the disk of the cache."""
+    if size is None:
+        return None
+    there = next((folder for folder in (cache, *cache.parents) if folder.exists()), cache)
+    try:
+        return size < shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 def _files(memory: WorkingMemory, model: RemoteModel) -> None:
@@ -92,6 +108,20 @@ def _files(memory: WorkingMemory, model: RemoteModel) -> None:
         _file(memory, model, file.name, file.size, _state(model, file.name))
     for name in model.unsafe[:MAX_FACTS]:
         _file(memory, model, name, None, "unsafe-name")
+
+
+def _left_out(memory: WorkingMemory, model: RemoteModel) -> None:
+    for file in [file for file in model.left_out if not hub_names.is_hidden(file.name)][:MAX_FACTS]:
+        memory.add(
+            "left_out_file",
+            _HERE,
+            repo=model.repo,
+            file=clean(file.name, 500),
+            name=clean(file.name.rpartition("/")[2], 500),
+            size=file.size or 0,
+            present=False,
+            fetch=clean(shlex.join([model.repo, file.name]), 1000),
+        )
 
 
 def _file(memory: WorkingMemory, model: RemoteModel, name: str, size: int | None, state: str) -> None:

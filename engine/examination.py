@@ -139,6 +139,8 @@ class Examination:
 
         unsound = [file.file for file in self.checkpoint.files if not file.sound] if self.checkpoint else []
         model = self.located.model if self.located.source == "hub" else None
+        if self.located.cache is not None:
+            raise Skipped("the hub itself was asked")
         requests = hub_requests.requests(run, model=model, revision=revision, unsound=unsound)
         if not requests:
             raise Skipped("nothing of the hub was asked for in vain")

@@ -41,7 +41,7 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
         if is_asked(options, located):
             remote = Remote(options, located, stack, progress)
             with ledger.timed("hub"):
-                located = remote.look()
+                located = remote.look(interpreter.executable)
         process = None
         if not options.only_static:
             # First of all: while the patient imports mlx-audio, everything here is loaded.

@@ -48,6 +48,7 @@ class Remote:
         self._client = HubClient(seconds=min(SECONDS, options.timeout))
         self._cache = ScratchCache(Path(root), self._client.cache)
         self._revision = options.revision
+        self._category = options.category
         self._traced = options.trace
         self._located = located
         self._progress = progress
@@ -63,13 +64,14 @@ class Remote:
         """The commit of the model that was looked at."""
         return self.models[self._located.model].commit
 
-    def look(self) -> Located:
-        """Look at the model on the hub; where to load it from."""
+    def look(self, executable: str) -> Located:
+        """Look at the model on the hub; where the patient, ``executable``, is to load it from."""
         from mlx_diagnose.collectors import hub
 
         self._progress("asking the hub")
         located = self._located
-        model = hub.examine(self._client, located.model, self._revision, self._cache)
+        patterns = _patterns(executable, self._category, located.name)
+        model = hub.examine(self._client, located.model, self._revision, self._cache, patterns=patterns)
         self.models[located.model] = model
         if model.scratch is None:
             return located
@@ -84,9 +86,7 @@ class Remote:
             if process.ending is not None or not (self._fetch(run) or self._companions(run)):
                 break
             self._progress("loading the model lazily, with what it asked for")
-            request = process.request(
-                load=self._located.load, ghost=True, revision=self._revision, traced=self._traced
-            )
+            request = process.request(load=self._located.load, ghost=True, revision=self._revision, traced=self._traced)
             run = run.successor().take(request)
         return run
 
@@ -123,3 +123,12 @@ class Remote:
 
         for model in self.models.values():
             hub_facts.collect(memory, model, self._client)
+
+
+def _patterns(executable: str, category: str | None, name: str) -> tuple[str, ...] | None:
+    """Which files the patient's mlx-audio downloads of a model, before the patient is started."""
+    from mlx_diagnose.collectors import allow_patterns, static_patient
+
+    found = static_patient.mlx_audio(static_patient.greeting(executable), category, None, name)
+    directory = found["directory"]
+    return allow_patterns.read(Path(directory), str(found["category"])) if directory else None

@@ -237,6 +237,7 @@ _KINDS = (
         bytes=_io("their size, null where the hub does not tell"),
         weights=_i("safetensors files that the loader reads"),
         weights_bytes=_io("their size, null where the hub does not tell"),
+        fits=_bo("they fit on the disk of the hub cache, null where not known"),
     ),
     _kind(
         "hub_file",
