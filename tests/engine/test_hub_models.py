@@ -113,7 +113,7 @@ def test_a_companion_that_is_not_there_is_told(hub: HubServer, home: Path, tmp_p
     model, _ = publish(hub, "llama", tmp_path / "made")
     del hub.repositories["mlx-community/snac_24khz"]
     report = examine(model)
-    assert ("component/missing", "hub-companion-not-found") in roots(report)
+    assert ("component/missing", "component-repository-gone") in roots(report)
     assert report.verdict == "fails"
 
 
