@@ -210,7 +210,7 @@ _KINDS = (
             "found, not-found, revision-not-found, entry-not-found, gated, unauthorized (the token is no good), forbidden, disabled, rate-limited, server-error, dns, unreachable, proxy, tls, timed-out, broken-off (the answer ended early), redirect-loop, not-a-hub, bad-endpoint, bad-range, too-large, read-only, no-space, invalid-id, offline or failed"
         ),
         status=_io("HTTP status, where there was an answer"),
-        host=_so("the host that answered, or that was to be reached"),
+        host=_s("the host that answered, or that was to be reached"),
         endpoint=_s("address of the hub, without credentials"),
         default_endpoint=_b("it is the one that the client asks unless told otherwise"),
         authenticated=_b("a token was sent"),
