@@ -115,6 +115,7 @@ class Examination:
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
         self.ledger.run("dependencies", lambda: self._dependencies(run))
+        self.ledger.run("packaged_files", lambda: self._packaged_files(run))
         self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
 
     def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
@@ -124,6 +125,7 @@ class Examination:
         if self.needs is not None:
             self.ledger.run("dependencies", lambda: self._dependencies(run))
             self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
+        self.ledger.run("packaged_files", lambda: self._packaged_files(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
@@ -184,6 +186,14 @@ class Examination:
         if self.needs is None or self.needs.family != self.family:
             self.needs = dependencies.read_needs(Path(found), run.category, self.family)
         dependencies.collect(self.memory, self.needs.needs, self.around)
+
+    def _packaged_files(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import packaged_files
+
+        found = (run.mlx_audio or {}).get("directory")
+        if found is None or self.family is None:
+            raise Skipped("there is no installed family to look at")
+        packaged_files.collect(self.memory, Path(found), run.category, self.family)
 
     def _memory_forecast(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import memory_forecast

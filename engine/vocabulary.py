@@ -761,6 +761,15 @@ _KINDS = (
         raised=_b("an exception left the call"),
     ),
     _kind(
+        "packaged_file",
+        "packaged_files",
+        "A file that a module of the family names beside itself, and that the installed mlx-audio does not have.",
+        name=_s("its name"),
+        path=_s("where it is looked for"),
+        file=_s("the module that names it"),
+        line=_i("line of that module"),
+    ),
+    _kind(
         "file_wanted",
         "load",
         "A file that the load looked for and did not find.",
