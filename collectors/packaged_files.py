@@ -25,7 +25,7 @@ _JOINING = frozenset({"join", "joinpath"})
 
 
 def collect(memory: WorkingMemory, mlx_audio_dir: Path, category: str, family: str) -> None:
-    """Assert ``packaged_file`` for every file that the family's modules name beside themselves and that is not there."""
+    """Assert ``packaged_file`` for every file that modules of the family name beside themselves and is not there."""
     folder = mlx_audio_dir / category / "models" / family
     for source in sorted(folder.rglob("*.py")):
         if "tests" in source.relative_to(folder).parts:
