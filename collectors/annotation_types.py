@@ -124,3 +124,28 @@ def _convert(value: Any, wanted: str) -> Any:
     if wanted == "list" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return [value]
     return _UNKNOWN
+
+
+def normalised(annotation: str | None) -> str | None:
+    """An annotation in one spelling: ``Optional[List[int]]`` and ``"list[int] | None"`` are the same.
+
+    >>> normalised("Optional[List[int]]")
+    'list[int] | None'
+    """
+    if annotation is None:
+        return None
+    text = re.sub(r"\b(?:[a-z_]\w*\.)+(?=\w)", "", annotation.strip().replace('"', "").replace("'", ""))
+    text = re.sub(r"\b(List|Dict|Tuple|Set|Type|FrozenSet)\b", lambda match: match[0].lower(), text)
+    text = re.sub(r"\bNoneType\b", "None", re.sub(r"\s+", " ", text))
+    parts = list(dict.fromkeys(_inner(part) for part in _alternatives(text)))
+    if "None" in parts:
+        parts = [*(part for part in parts if part != "None"), "None"]
+    return " | ".join(parts)
+
+
+def _inner(text: str) -> str:
+    """One alternative with what stands in its brackets normalised as well."""
+    opened = re.fullmatch(r"(\w+)\[(.*)\]", text, re.DOTALL)
+    if not opened:
+        return text
+    return f"{opened[1]}[{', '.join(normalised(part) or '' for part in _split(opened[2], ','))}]"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import config_names
+from mlx_diagnose.collectors import config_names, signature_facts
 from mlx_diagnose.collectors.annotation_types import disagreement
 from mlx_diagnose.collectors.config import ConfigDocument
 from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
@@ -37,13 +37,18 @@ def collect(
     ``signature`` is the probe's document, or a finished one of :mod:`sources`, or None. The
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
     ``family``; ``search_path`` is the patient's ``sys.path``. Facts: config_class,
-    init_parameter, unknown_key, absent_key, absent_section, key_similarity, type_disagreement.
+    init_parameter, unknown_key, absent_key, absent_section, key_similarity, type_disagreement,
+    and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
-    if document is None or config.data is None:
+    if document is None:
+        return
+    signature_facts.assert_unreadable(memory, document)
+    if config.data is None:
         return
     sections = sections_of(document, config.data)
     _assert_classes(memory, sections)
+    signature_facts.assert_facts(memory, config, document, sections)
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
     for section in sections:

@@ -10,24 +10,48 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from mlx_diagnose.collectors.config_values import Instance, Read, Section, Take, Taken, Value, below, fingerprint
+from mlx_diagnose.collectors.config_values import (
+    Dependency,
+    Instance,
+    Read,
+    Section,
+    Take,
+    Taken,
+    Use,
+    Value,
+    below,
+    fingerprint,
+)
 from mlx_diagnose.collectors.function_evaluation import Body
 from mlx_diagnose.collectors.source_world import Class, Function, Module, Parameter, World
 
+#: Begins the path of a section of which only the class is known that takes it.
+UNPLACED = "@"
 _MAX_DEPTH = 10
 _MAX_CALLS = 2_000
 
 
 class Flow:
-    """Follows a config. The results are ``takes`` and ``reads``."""
+    """Follows a config. The results are ``takes``, ``reads``, ``uses`` and ``dependencies``.
+
+    ``aside`` is set while code is looked at that making the model does not run: it adds to uses and
+    dependencies alone. ``looped`` counts the conditions that are only the body of a comprehension.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.takes: list[Take] = []
         self.reads: list[Read] = []
+        self.uses: list[Use] = []
+        self.dependencies: list[Dependency] = []
+        self.instances: dict[int, Instance] = {}
+        self.aside = False
         self._calls = 0
         self.conditional = 0
+        self.looped = 0
+        self._called: set[int] = set()
         self._running: list[tuple[object, ...]] = []
         self._done: dict[tuple[object, ...], Value] = {}
 
@@ -41,7 +65,54 @@ class Flow:
                 config = self.call_method(method, config_class, [config], {}) or Instance(config_class)
         model = self.world.lookup(family, "Model")
         if isinstance(model, Class):
-            self.construct(model, [config], {}, None)
+            if model.maker is not None:  # mlx_audio/stt/models/parakeet/parakeet.py
+                self.call(model.maker, [model, config], {})
+            elif self._takes_first(model, config):
+                self.construct(model, [config], {}, None)
+
+    def _takes_first(self, model: Class, config: Value) -> bool:
+        """The first parameter of a model is for its config, as far as its annotation tells.
+
+        Where it is for something else, the model is not made by the loader of its category
+        (``mlx_audio/sts/models/deepfilternet/model.py`` of 0.4.1).
+        """
+        first = model.parameters[0] if model.parameters else None
+        cls = self.world.nested_class(first) if first is not None else None
+        return cls is None or cls.is_config or not isinstance(config, Instance)
+
+    def look_aside(self, function: Function) -> None:
+        """Evaluate a function that making the model did not call, with what its annotations and its class tell.
+
+        What is read adds to uses and dependencies, not to what the config must have.
+        """
+        if id(function.node) in self._called:
+            return
+        self.aside = True
+        env: dict[str, Value] = {}
+        for argument in function.parameters:
+            cls = self.world.annotated_class(function.module, argument.annotation)
+            if cls is not None and cls.is_config:
+                env[argument.arg] = self.instance_of(cls)
+        first: list[Value] = []
+        if function.owner is not None and "staticmethod" not in function.decorators:
+            by_class = "classmethod" in function.decorators
+            first = [function.owner if by_class else self.instance_of(function.owner)]
+        try:
+            self.call(function, first, env)
+        finally:
+            self.aside = False
+
+    def instance_of(self, cls: Class) -> Instance:
+        """The object of a class that making the model made, else one of which only the class is known."""
+        known = self.instances.get(id(cls))
+        if known is None:
+            section = Section((f"{UNPLACED}{cls.name}",)) if cls.is_config else None
+            known = self.instances[id(cls)] = Instance(cls, section)
+            initialiser = cls.method("__init__")
+            if initialiser is not None:
+                self.look_aside(initialiser)
+                self.aside = True
+        return known
 
     # -- calls -------------------------------------------------------------------------------
 
@@ -64,12 +135,16 @@ class Flow:
                     env[argument.arg] = rest.child(argument.arg)
             if function.node.args.kwarg is not None:
                 env[function.node.args.kwarg.arg] = rest
-        key = (id(function.node), self.conditional > 0, *(fingerprint(value) for value in env.values()))
+        way = (self.aside, self.sure, self.conditional > 0, self.looped > 0)
+        key = (id(function.node), *way, *map(fingerprint, env.values()))
         if key in self._done:
             return self._done[key]
         self._calls += 1
-        if key in self._running or len(self._running) > _MAX_DEPTH or self._calls > _MAX_CALLS:
+        depth = 2 if self.aside else _MAX_DEPTH
+        if key in self._running or len(self._running) > depth or self._calls > _MAX_CALLS * (1 + self.aside):
             return None
+        if not self.aside:
+            self._called.add(id(function.node))
         self._running.append(key)
         outer = self.conditional
         try:
@@ -83,6 +158,8 @@ class Flow:
     def construct(self, cls: Class, positional: list[Value], named: dict[str, Value], rest: Section | None) -> Instance:
         """``cls(*positional, **named, **rest)``: note what it takes and follow its initialiser."""
         instance = Instance(cls, rest)
+        if not self.aside:
+            self.instances.setdefault(id(cls), instance)
         if rest is not None:
             instance.fields.update({**rest.maybe, **rest.given})
             if rest.paths:
@@ -107,10 +184,13 @@ class Flow:
             if p.name not in given
         ]
         unknown = "dropped" if section.filtered else "accepted" if cls.accepts_any else "rejected"
-        self.takes.append(Take(cls, section.paths, unknown, tuple(taken), frozenset(given), self.conditional > 0))
+        if not self.aside:
+            self.takes.append(Take(cls, section.paths, unknown, tuple(taken), frozenset(given), self.conditional > 0))
 
     def _take_explicitly(self, cls: Class, named: Mapping[str, Value]) -> None:
         """``cls(dim=config["dim"], ...)``: the keys read are what the class takes; others are dropped."""
+        if self.aside or self.looped:  # modules of one layer say nothing of the section as a whole
+            return
         taken: dict[str, list[Taken]] = {}
         known = {parameter.name: parameter for parameter in cls.parameters}
         for name, value in named.items():
@@ -123,7 +203,7 @@ class Flow:
                     continue
                 required = read.required
                 default = own.default if read.default is None else read.default
-                parameter = Parameter(key, required, own.type, None if required else default, own.annotation)
+                parameter = replace(own, name=key, required=required, default=None if required else default)
                 taken.setdefault(parent, []).append(Taken(source.paths, parameter))
         for parent, items in taken.items():
             unknown = "dropped" if cls.is_dataclass else "accepted"
@@ -136,7 +216,7 @@ class Flow:
             self._take_section(cls, section.copied(filtered=True), ())
         instance = Instance(cls, section)
         for parameter in cls.parameters:
-            nested = self.world.annotated_class(cls.module, parameter.annotation)
+            nested = self.world.nested_class(parameter)
             part = section.child(parameter.name)
             if nested is not None and isinstance(part, Section) and len(self._running) < _MAX_DEPTH:
                 self.conditional += not parameter.required
@@ -144,18 +224,76 @@ class Flow:
                 self.conditional -= not parameter.required
         return instance
 
+    # -- what is learnt ----------------------------------------------------------------------
+
+    @property
+    def sure(self) -> bool:
+        """Every way through the code comes here, if only once a layer."""
+        return self.conditional == self.looped
+
     def read(
-        self, section: Section, name: str, node: ast.expr, by: Function, *, required: bool, default: str | None = None
+        self,
+        section: Section,
+        name: str,
+        node: ast.expr,
+        by: Function,
+        how: str,
+        *,
+        required: bool,
+        default: str | None = None,
     ) -> None:
         """Note that ``name`` of ``section`` is read by name."""
         if name in section.given or not section.paths:
             return
-        reader = by.owner.name if by.owner is not None else by.node.name
         must = required and not self.conditional and name not in section.maybe
-        by_key = not isinstance(node, ast.Attribute)
-        paths = below(section.paths, name)
-        self.reads.append(Read(paths, must, reader, str(by.module.file), node.lineno, by_key, default))
+        read = Read(below(section.paths, name), must, _reader(by), str(by.module.file), node.lineno, how, default)
+        if not self.aside:
+            self.reads.append(read)
+        self._used(read, name, None, None, by)
+
+    def use(
+        self, owner: Instance, name: str, node: ast.expr, by: Function, how: str, default: str | None = None
+    ) -> None:
+        """Note that attribute ``name`` of a configuration object is read."""
+        cls = owner.cls
+        if not cls.is_config or name.startswith("__") or (name not in owner.fields and _is_plain_method(cls, name)):
+            return
+        value = owner.attribute(name)
+        if isinstance(value, Section) and value.paths:
+            paths = value.paths
+        else:
+            paths = below(owner.section.paths, name) if owner.section is not None else ()
+        declared = None if cls.attributes is None or cls.accepts_any else name in cls.attributes or cls.takes(name)
+        required = how == "attribute" and not self.conditional
+        read = Read(paths, required, _reader(by), str(by.module.file), node.lineno, how, default)
+        self._used(read, name, cls, True if name in owner.fields else declared, by)
+
+    def _used(self, read: Read, name: str, cls: Class | None, declared: bool | None, by: Function) -> None:
+        stage = "later" if self.aside else "construct"
+        self.uses.append(Use(read, name, cls, declared, by.node.name, stage, self.sure))
+
+    def depend(
+        self, relation: str, one: Value, others: Iterable[Value], node: ast.AST, by: Function, *, asserted: bool = False
+    ) -> None:
+        """Note that the code presupposes something of values that come from the config."""
+        known = [value.paths for value in others if isinstance(value, Section) and value.paths]
+        if not isinstance(one, Section) or not one.paths or not known:
+            return
+        for paths in known:
+            if paths != one.paths and paths[0] and one.paths[0]:
+                text, line = ast.unparse(node)[:300], getattr(node, "lineno", by.node.lineno)
+                found = (relation, one.paths, paths, asserted, text, _reader(by), str(by.module.file), line, self.sure)
+                self.dependencies.append(Dependency(*found))
+
+
+def _reader(by: Function) -> str:
+    return by.owner.name if by.owner is not None else by.node.name
+
+
+def _is_plain_method(cls: Class, name: str) -> bool:
+    method = cls.method(name)
+    return method is not None and not {"property", "cached_property"} & method.decorators
 
 
 def _optional(parameter: Parameter) -> Parameter:
-    return Parameter(parameter.name, False, parameter.type, parameter.default, parameter.annotation)
+    return replace(parameter, required=False)

@@ -157,7 +157,7 @@ def sections_of(document: Mapping[str, Any], config: Mapping[str, Any]) -> list[
         return sections.setdefault(path, Section(path))
 
     for cls in document["classes"]:
-        path = _chosen(cls["sections"], config)
+        path = chosen(cls["sections"], config)
         keys = tuple(_key(cls, path, p, config) for p in cls["parameters"])
         taker = Taker(
             cls["class_name"],
@@ -173,7 +173,7 @@ def sections_of(document: Mapping[str, Any], config: Mapping[str, Any]) -> list[
             if key.section != path:
                 section(key.section).reads.setdefault(key.name, key)
     for read in document["reads"]:
-        path = _chosen(read["paths"], config)
+        path = chosen(read["paths"], config)
         parent, _, name = path.rpartition(".")
         known = section(parent).reads.get(name)
         if known is None or (read["required"] and not known.required):
@@ -224,7 +224,7 @@ def _flattened(section: Section, sections: Mapping[str, Section], config: Mappin
         level = level.rpartition(".")[0]
 
 
-def _chosen(paths: Sequence[str], config: Mapping[str, Any]) -> str:
+def chosen(paths: Sequence[str], config: Mapping[str, Any]) -> str:
     """The first of ``paths`` that is given, else the preferred one."""
     given: Iterable[str] = (path for path in paths if value_at(config, path, None) is not None)
     return next(iter(given), paths[0])

@@ -45,8 +45,7 @@ class Instance:
             return self.fields[name]
         if self.section is None or self.cls.method(name) is not None:
             return None
-        takes = self.cls.accepts_any or any(parameter.name == name for parameter in self.cls.parameters)
-        return self.section.child(name) if takes else None
+        return self.section.child(name) if self.cls.accepts_any or self.cls.takes(name) else None
 
 
 Value: TypeAlias = "Section | Instance | Class | Function | Module | None"
@@ -80,9 +79,9 @@ class Take:
 
 @dataclass(frozen=True)
 class Read:
-    """A key read by name. ``required``: nothing stands in for it; ``reader`` is the class or function that reads.
+    """A key of the config read by name. ``required``: nothing stands in for it; ``reader`` is who reads.
 
-    ``by_key`` is True for ``config["x"]`` and ``config.get("x")``, False for ``config.x``.
+    ``how`` is attribute (``config.x``), key (``config["x"]``), get, pop, setdefault, getattr, hasattr or in.
     """
 
     paths: tuple[str, ...]
@@ -90,8 +89,51 @@ class Read:
     reader: str
     file: str
     line: int
-    by_key: bool
+    how: str
     default: str | None = None
+
+    @property
+    def by_key(self) -> bool:
+        """It was read from a mapping, or as from one: ``config["x"]``, not ``config.x``."""
+        return self.how != "attribute"
+
+
+@dataclass(frozen=True)
+class Use:
+    """A read of any kind, of the raw config or of an object made from it, wherever in the family it stands.
+
+    ``name`` is the key or attribute as it is read, ``cls`` the class of the object; ``declared``
+    says whether that class has such an attribute, None where that cannot be told; ``function``
+    reads; ``stage`` is construct or later; ``sure``: every way through the code comes here.
+    """
+
+    read: Read
+    name: str
+    cls: Class | None
+    declared: bool | None
+    function: str
+    stage: str
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Something that the code presupposes of one parameter by another.
+
+    ``relation`` is divisible (``paths`` by ``others``), equal, same-length, derived (``paths`` is
+    made from ``others``) or stands-in (``others`` is used where ``paths`` is absent). ``asserted``:
+    the code raises where it does not hold, else its arithmetic implies it.
+    """
+
+    relation: str
+    paths: tuple[str, ...]
+    others: tuple[str, ...]
+    asserted: bool
+    expression: str
+    reader: str
+    file: str
+    line: int
+    sure: bool
 
 
 def join(one: Value, other: Value) -> Value:

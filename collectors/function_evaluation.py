@@ -6,6 +6,7 @@ import ast
 import json
 from typing import TYPE_CHECKING
 
+from mlx_diagnose.collectors import config_dependencies
 from mlx_diagnose.collectors.config_values import Instance, Section, Value, join
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 from mlx_diagnose.collectors.source_world import Class, Function, Module
@@ -30,6 +31,7 @@ class Body:
     def __init__(self, flow: Flow, function: Function, env: dict[str, Value]) -> None:
         self.flow, self.function, self.env = flow, function, env
         self.returned: Value = None
+        self.guards: list[ast.expr] = []
 
     def run(self) -> Value:
         self.statements(self.function.node.body)
@@ -45,11 +47,16 @@ class Body:
         if isinstance(node, ast.Assign):
             value = self.value(node.value)
             for target in node.targets:
+                config_dependencies.assigned(self, target, node.value)
                 self.assign(target, value)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             self.assign(node.target, self.value(node.value))
         elif isinstance(node, ast.Return):
+            config_dependencies.returned(self, node)
             self.returned = join(self.returned, self.value(node.value)) if node.value is not None else self.returned
+        elif isinstance(node, ast.Assert):
+            self.value(node.test)
+            config_dependencies.presupposed(self, node.test, holds=True)
         elif isinstance(node, ast.If):
             self.branch(node)
         elif isinstance(node, ast.Try):
@@ -77,15 +84,22 @@ class Body:
 
     def branch(self, node: ast.If) -> None:
         self.value(node.test)
+        if node.body and isinstance(node.body[-1], ast.Raise):
+            config_dependencies.presupposed(self, node.test, holds=False)
         if self.tests_for_mapping(node.test):
             # ``if isinstance(config, dict): config = C.from_dict(config)``, and it is an object already.
             self.statements(node.orelse)
             return
+        if self.tests_for_its_class(node.test):
+            self.statements(node.body)
+            return
         before = self.snapshot()
+        self.guards.append(node.test)
         self.guarded(node.body)
         after = self.snapshot()
         self.restore(before)
         self.guarded(node.orelse)
+        self.guards.pop()
         self.merge(after)
         if node.body and isinstance(node.body[-1], ast.Return) and not node.orelse:
             self.flow.conditional += 1  # undone when the function returns
@@ -100,6 +114,13 @@ class Body:
             and test.args[1].id in _MAPPINGS
             and isinstance(self.value(test.args[0]), Instance)
         )
+
+    def tests_for_its_class(self, test: ast.expr) -> bool:
+        """``isinstance(x, C)`` where ``x`` is known to be a C."""
+        if not (isinstance(test, ast.Call) and _called_name(test) == "isinstance" and len(test.args) == 2):
+            return False
+        value, cls = self.value(test.args[0]), self.value(test.args[1])
+        return isinstance(value, Instance) and isinstance(cls, Class) and cls in value.cls.mro
 
     def states(self) -> list[dict[str, Value]]:
         """Everything that a branch may change: the variables, and the insides of what they hold."""
@@ -172,10 +193,35 @@ class Body:
             return self.comprehension(node)
         if isinstance(node, ast.Compare):
             return self.compared(node)
-        if not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+        if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
+            return self.repeated(node)
+        if isinstance(node, ast.BinOp):
+            left, right = self.value(node.left), self.value(node.right)
+            if isinstance(node.op, ast.FloorDiv):
+                self.flow.depend("divisible", left, [right], node, self.function)
+            return None
+        if not isinstance(node, ast.Lambda):
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):
                     self.value(child)
+        return None
+
+    def repeated(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Value:
+        """``[Layer(config) for _ in range(n)]``: what stands in front is evaluated once."""
+        outer = dict(self.env)
+        tests = 0
+        for generator in node.generators:
+            self.value(generator.iter)
+            self.assign(generator.target, None)
+            for test in generator.ifs:
+                self.value(test)
+            tests += bool(generator.ifs)
+        self.flow.conditional += 1
+        self.flow.looped += not tests
+        self.value(node.elt)
+        self.flow.looped -= not tests
+        self.flow.conditional -= 1
+        self.env = outer
         return None
 
     def either(self, nodes: list[ast.expr], all_optional: bool = False) -> Value:
@@ -192,7 +238,7 @@ class Body:
         for operation, right in zip(node.ops, node.comparators, strict=True):
             container, key = self.value(right), _text(node.left)
             if isinstance(operation, (ast.In, ast.NotIn)) and isinstance(container, Section) and key is not None:
-                self.flow.read(container, key, node, self.function, required=False)
+                self.flow.read(container, key, node, self.function, "in", required=False)
         return None
 
     def attribute(self, node: ast.Attribute) -> Value:
@@ -201,10 +247,12 @@ class Body:
             value = owner.attribute(node.attr)
             from_rest = owner.cls.accepts_any and node.attr not in owner.fields
             if from_rest and owner.section is not None and isinstance(value, Section):
-                self.flow.read(owner.section, node.attr, node, self.function, required=True)
-            return value
+                self.flow.read(owner.section, node.attr, node, self.function, "attribute", required=True)
+            else:
+                self.flow.use(owner, node.attr, node, self.function, "attribute")
+            return value if value is not None else self.annotated(owner, node.attr)
         if isinstance(owner, Section) and node.attr not in _NOT_KEYS:
-            self.flow.read(owner, node.attr, node, self.function, required=True)
+            self.flow.read(owner, node.attr, node, self.function, "attribute", required=True)
             return owner.child(node.attr)
         if isinstance(owner, Module):
             return self.flow.world.lookup(owner, node.attr)
@@ -215,7 +263,7 @@ class Body:
         if key is None:
             self.value(node.slice)
         elif isinstance(owner, Section):
-            self.flow.read(owner, key, node, self.function, required=isinstance(node.ctx, ast.Load))
+            self.flow.read(owner, key, node, self.function, "key", required=isinstance(node.ctx, ast.Load))
             return owner.child(key)
         return None
 
@@ -250,6 +298,7 @@ class Body:
                 return mapped
         if isinstance(node.func, ast.Name) and node.func.id in ("getattr", "hasattr") and len(node.args) > 1:
             return self.getattr(node)
+        config_dependencies.truncated(self, node)
         positional = [self.value(a.value if isinstance(a, ast.Starred) else a) for a in node.args]
         named = {keyword.arg: self.value(keyword.value) for keyword in node.keywords if keyword.arg is not None}
         rest: Value = None
@@ -330,7 +379,8 @@ class Body:
         self.flow.conditional -= 1
         literal = evaluate(node.args[1], lambda _: UNKNOWN) if len(node.args) > 1 else None
         required = function.attr == "pop" and len(node.args) == 1
-        self.flow.read(owner, key, node, self.function, required=required, default=None if required else _json(literal))
+        default_text = None if required else _json(literal)
+        self.flow.read(owner, key, node, self.function, function.attr, required=required, default=default_text)
         if function.attr == "setdefault":
             found = owner.child(key)
             owner.maybe[key] = default
@@ -344,10 +394,23 @@ class Body:
         if key is None:
             return None
         section = owner.section if isinstance(owner, Instance) and owner.cls.accepts_any else owner
+        how = _called_name(node)
+        default = _json(evaluate(node.args[2], lambda _: UNKNOWN)) if len(node.args) > 2 else None
         if isinstance(section, Section):
-            self.flow.read(section, key, node, self.function, required=False)
+            self.flow.read(section, key, node, self.function, how, required=False, default=default)
             return section.child(key)
-        return owner.attribute(key) if isinstance(owner, Instance) else None
+        if isinstance(owner, Instance):
+            self.flow.use(owner, key, node, self.function, how, default)
+            return owner.attribute(key)
+        return None
+
+    def annotated(self, owner: Instance, name: str) -> Value:
+        """An object of the config class that a field is annotated with, where nothing else is known of it."""
+        if not self.flow.aside or not owner.cls.is_config:
+            return None
+        parameter = next((p for p in owner.cls.parameters if p.name == name), None)
+        cls = self.flow.world.nested_class(parameter) if parameter is not None else None
+        return self.flow.instance_of(cls) if cls is not None and cls.is_config else None
 
 
 def _gives_up(handler: list[ast.stmt]) -> bool:

@@ -8,7 +8,10 @@ What it cannot read it does not have; it never raises for what stands in a file.
 from __future__ import annotations
 
 import ast
+import glob
 import json
+import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,17 +24,24 @@ from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 FOLLOWED = ("mlx_audio", "mlx_lm", "mlx_vlm")
 _MAX_BYTES = 4 * 2**20
 _MAX_MODULES = 150
+_CONFIG_NAME = re.compile(r"(Config|Configuration|Args|Arguments|Params|Parameters|HParams|Settings)$")
+#: Bases that bring no attributes of their own.
+_BARE_BASES = frozenset({"object", "ABC", "Generic", "Protocol"})
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a class takes. ``default`` is JSON text, None where there is none or it is not JSON."""
+    """What a class takes. ``default`` is JSON text, None where there is none or it is not JSON.
+
+    ``module`` is where it was written: a parameter may be inherited from a class elsewhere.
+    """
 
     name: str
     required: bool
     type: str | None = None
     default: str | None = None
     annotation: ast.expr | None = field(default=None, compare=False, repr=False)
+    module: Module | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(eq=False)
@@ -137,6 +147,41 @@ class Class:
     def is_dataclass(self) -> bool:
         return any("dataclass" in {_last_name(d) for d in c.node.decorator_list} for c in self.mro)
 
+    @property
+    def is_config(self) -> bool:
+        """It looks like configuration: a dataclass, or named so (``probes/signature.py`` has the same rule)."""
+        return self._is_made or bool(_CONFIG_NAME.search(self.name))
+
+    @property
+    def _is_made(self) -> bool:
+        return "dataclass" in {_last_name(d) for d in self.node.decorator_list}
+
+    @cached_property
+    def attributes(self) -> frozenset[str] | None:
+        """Names that its objects have; None where that is open: an unread base, ``__getattr__``, ``setattr``."""
+        found: set[str] = set()
+        for current in self.mro:
+            bases = {_last_name(base.value if isinstance(base, ast.Subscript) else base) for base in current.node.bases}
+            if len(bases - _BARE_BASES) > len(current.bases) or "__getattr__" in current.own_methods:
+                return None
+            for node in ast.walk(current.node):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                    found.add(node.attr)
+                elif _opens(node):
+                    return None
+            for statement in current.node.body:
+                if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    found.add(statement.name)
+                elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                    found.add(statement.target.id)
+                elif isinstance(statement, ast.Assign):
+                    found.update(target.id for target in statement.targets if isinstance(target, ast.Name))
+        return frozenset(found)
+
+    def takes(self, name: str) -> bool:
+        """Its constructor has a parameter of that name."""
+        return any(parameter.name == name for parameter in self.parameters)
+
     @cached_property
     def initialiser(self) -> Function | None:
         """The ``__init__`` written in the source; None where a dataclass makes it."""
@@ -148,13 +193,19 @@ class Class:
         return None
 
     @cached_property
+    def maker(self) -> Function | None:
+        """``__new__``, where it stands no farther than ``__init__``: it decides before that is asked."""
+        nearest = next((c for c in self.mro if {"__new__", "__init__"} & c.own_methods.keys()), None)
+        return nearest.own_methods.get("__new__") if nearest is not None else None
+
+    @cached_property
     def accepts_any(self) -> bool:
         return self.initialiser is not None and self.initialiser.node.args.kwarg is not None
 
     @cached_property
     def parameters(self) -> list[Parameter]:
         if self.initialiser is not None:
-            return _signature(self.initialiser)
+            return signature(self.initialiser, self.world)
         return list(self.fields.values()) if self.is_dataclass else []
 
     @cached_property
@@ -174,6 +225,20 @@ class Class:
 Reference: TypeAlias = "Class | Function | Module"
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A module that is there and cannot be read as source.
+
+    ``reason`` is syntax-error, not-text, compiled-only, native, zipped, too-large or unreadable.
+    """
+
+    module: str
+    file: str
+    reason: str
+    message: str
+    line: int | None = None
+
+
 class World:
     """Modules on a search path, parsed when asked for."""
 
@@ -185,6 +250,7 @@ class World:
         self._followed = followed
         self._limit = limit
         self.modules: dict[str, Module | None] = {}
+        self.problems: dict[str, Problem] = {}
         self._classes: dict[tuple[str, str], Class] = {}
         self._resolving: set[tuple[str, str]] = set()
 
@@ -199,11 +265,29 @@ class World:
         relative = Path(*name.split("."))
         for base in self.search_path:
             for file, is_package in ((base / relative / "__init__.py", True), (base / f"{relative}.py", False)):
+                problem = None
                 try:
-                    if file.is_file() and file.stat().st_size <= _MAX_BYTES:
-                        return Module(name, file, is_package, ast.parse(file.read_text("utf-8"), str(file)))
-                except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-                    continue
+                    if not file.is_file():
+                        continue
+                    if file.stat().st_size <= _MAX_BYTES:
+                        return Module(name, file, is_package, ast.parse(file.read_bytes(), str(file)))
+                    problem = Problem(name, str(file), "too-large", f"it has more than {_MAX_BYTES} bytes")
+                except SyntaxError as error:
+                    problem = Problem(name, str(file), "syntax-error", str(error.msg), error.lineno)
+                except (RecursionError, MemoryError):
+                    problem = Problem(name, str(file), "syntax-error", "it is nested too deeply to be parsed")
+                except ValueError as error:  # a NUL byte
+                    problem = Problem(name, str(file), "not-text", str(error))
+                except OSError as error:
+                    problem = Problem(name, str(file), "unreadable", error.strerror or str(error))
+                # The interpreter would not look further either.
+                self.problems[name] = problem
+                return None
+            if problem := sourceless(base, name):
+                self.problems[name] = problem
+                return None
+            if (base / relative).is_dir():
+                return Module(name, base / relative / "__init__.py", True, ast.Module(body=[], type_ignores=[]))
         return None
 
     def lookup(self, module: Module, name: str) -> Reference | None:
@@ -250,6 +334,38 @@ class World:
             return self.lookup(base, node.attr) if isinstance(base, Module) else None
         return None
 
+    def constant(self, module: Module, name: str) -> Any:
+        """The value of a constant at the top level of ``module``, also one that it imports; else UNKNOWN."""
+        key = (module.name, f"={name}")
+        if key in self._resolving:
+            return UNKNOWN
+        self._resolving.add(key)
+        try:
+            statement, alias = module.names.get(name, (None, None))
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
+                return evaluate(statement.value, lambda other: self.constant(module, other))
+            if isinstance(statement, ast.ImportFrom) and alias is not None:
+                origin = self.module(absolute(module, statement))
+                return self.constant(origin, alias.name) if origin is not None else UNKNOWN
+            return UNKNOWN
+        finally:
+            self._resolving.discard(key)
+
+    def json(self, module: Module, node: ast.expr) -> str | None:
+        """The value of an expression in ``module`` as JSON text; None where it is not known, or no JSON."""
+        value = evaluate(node, lambda name: self.constant(module, name))
+        if value is UNKNOWN:
+            return None
+        try:
+            return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError):
+            return None
+
+    def nested_class(self, parameter: Parameter) -> Class | None:
+        """The class that a parameter is annotated with."""
+        module = parameter.module
+        return self.annotated_class(module, parameter.annotation) if module is not None else None
+
     def annotated_class(self, owner: Module, annotation: ast.expr | None) -> Class | None:
         """The first followed class that an annotation names: ``X``, ``Optional[X]``, ``"X | None"``."""
         if annotation is None:
@@ -267,7 +383,40 @@ class World:
                 found = self.evaluate_reference(owner, node)
                 if isinstance(found, Class):
                     return found
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node is not annotation:
+                quoted = self.annotated_class(owner, node)
+                if quoted is not None:
+                    return quoted
         return None
+
+
+def _opens(node: ast.AST) -> bool:
+    """Attributes come and go here by names that are not written down."""
+    if isinstance(node, ast.Name):
+        return node.id in ("setattr", "vars")
+    return isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__")
+
+
+def sourceless(base: Path, name: str) -> Problem | None:
+    """The module ``name`` below ``base`` where it is there without source: compiled, native, or in a zip archive."""
+    relative = Path(*name.split("."))
+    try:
+        for file in (base / relative / "__init__.pyc", base / f"{relative}.pyc"):
+            if file.is_file():
+                return Problem(name, str(file), "compiled-only", "it is compiled, and its source is not there")
+        for file in (base / relative.parent).glob(f"{glob.escape(relative.name)}.*"):
+            if file.suffix in (".so", ".pyd", ".dylib"):
+                return Problem(name, str(file), "native", "it is a native library")
+        if base.is_file() and zipfile.is_zipfile(base):
+            with zipfile.ZipFile(base) as archive:
+                names = archive.namelist()
+            start = relative.as_posix()
+            inside = next((n for n in names if n.startswith((f"{start}/__init__.py", f"{start}.py"))), None)
+            if inside is not None:
+                return Problem(name, f"{base}/{inside}", "zipped", f"it lies inside the archive {base.name}")
+    except (OSError, zipfile.BadZipFile):
+        return None
+    return None
 
 
 _CONTAINERS = frozenset({"list", "dict", "tuple", "set", "sequence", "mapping", "callable", "type"})
@@ -302,35 +451,20 @@ def _field(owner: Class, statement: ast.AnnAssign) -> Parameter | None:
         factory = keywords.get("default_factory")
         value = keywords.get("default")
         required = value is None and factory is None
-        default = _factory_json(owner.module, factory) if factory is not None else None
+        default = _factory_json(owner, factory) if factory is not None else None
     if value is not None:
-        default = _json(owner.module, value)
-    return Parameter(statement.target.id, required, text, default, statement.annotation)
+        default = owner.world.json(owner.module, value)
+    return Parameter(statement.target.id, required, text, default, statement.annotation, owner.module)
 
 
-def _factory_json(module: Module, factory: ast.expr) -> str | None:
+def _factory_json(owner: Class, factory: ast.expr) -> str | None:
     if isinstance(factory, ast.Lambda):
-        return _json(module, factory.body)
+        return owner.world.json(owner.module, factory.body)
     return {"list": "[]", "dict": "{}", "set": "[]", "tuple": "[]"}.get(_last_name(factory))
 
 
-def _json(module: Module, node: ast.expr) -> str | None:
-    def constant(name: str) -> Any:
-        statement = module.names.get(name, (None, None))[0]
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None:
-            return evaluate(statement.value, lambda _: UNKNOWN)
-        return UNKNOWN
-
-    value = evaluate(node, constant)
-    if value is UNKNOWN:
-        return None
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return None
-
-
-def _signature(function: Function) -> list[Parameter]:
+def signature(function: Function, world: World) -> list[Parameter]:
+    """What a method takes beside its first argument, ``*args`` and ``**kwargs`` left out."""
     arguments = function.node.args
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
@@ -341,8 +475,9 @@ def _signature(function: Function) -> list[Parameter]:
             argument.arg,
             default is None,
             ast.unparse(argument.annotation).strip("'\"") if argument.annotation else None,
-            _json(function.module, default) if default is not None else None,
+            world.json(function.module, default) if default is not None else None,
             argument.annotation,
+            function.module,
         )
         for argument, default in pairs
     ]

@@ -1,4 +1,4 @@
-"""A model family's source as a document: which class takes which section of the config.
+"""A model family's source as a document: which class takes which section of the config, what its code reads of it.
 
 Read from the files of the patient's mlx-audio without running anything, so it works where the
 family cannot be imported. :func:`merged` lays over it what the patient's own classes said.
@@ -6,15 +6,19 @@ family cannot be imported. :func:`merged` lays over it what the patient's own cl
 
 from __future__ import annotations
 
+import ast
+import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mlx_diagnose.collectors.class_signatures import signatures
 from mlx_diagnose.collectors.config_flow import Flow
-from mlx_diagnose.collectors.config_values import Take, below
-from mlx_diagnose.collectors.source_world import Class, Module, World
+from mlx_diagnose.collectors.config_values import Take, Use, below
+from mlx_diagnose.collectors.source_world import Class, Function, Module, Problem, World
 
 Document = dict[str, Any]
 
@@ -37,6 +41,10 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
                       "given": [name], "file", "line",
                       "parameters": [{"name", "paths", "required", "type", "default", "nested"}]}],
          "reads": [{"paths", "required", "reader", "file", "line"}], "loose_reads": [name],
+         "signatures": [as in class_signatures], "uses": [{"paths", "class_name", "name", "how", "required",
+                      "sure", "declared", "default", "reader", "function", "stage", "file", "line"}],
+         "dependencies": [{"relation", "paths", "others", "asserted", "sure", "expression", "reader", "file", "line"}],
+         "unreadable": [{"module", "file", "reason", "line", "message"}],
          "reasons": [why something is missing]}
 
     ``sections`` and ``paths`` list places that may serve, the preferred first; ``default`` is
@@ -50,13 +58,37 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
         "classes": [],
         "reads": [],
         "loose_reads": [],
+        "signatures": [],
+        "uses": [],
+        "dependencies": [],
+        "unreadable": [],
         "reasons": [],
     }
     world = World([mlx_audio_dir.parent, *(Path(entry) for entry in search_path if entry)])
+    with _without_collection():
+        _describe(document, world, name)
+    return document
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Syntax trees are many objects and no garbage: looking through them for it is a third of the time."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _describe(document: Document, world: World, name: str) -> None:
     module = world.module(name)
     if module is None:
-        document["reasons"].append(f"{name} was not found, or is not Python that can be read")
-        return document
+        problem = world.problems.get(name)
+        document["unreadable"] = [_problem_json(p) for p in world.problems.values()]
+        document["reasons"].append(f"{name}: {problem.message}" if problem else f"{name} was not found")
+        return
     flow = Flow(world)
     try:
         flow.follow(module)
@@ -70,7 +102,95 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
     )
     followed = {(r.file, r.line, path.rpartition(".")[2]) for r in flow.reads for path in r.paths}
     document["loose_reads"] = sorted({key for file in _files(module) for key in _loose_reads(file, followed)})
-    return document
+    _look_closer(document, world, module, flow)
+    document["unreadable"] = [_problem_json(problem) for problem in world.problems.values()]
+
+
+def _look_closer(document: Document, world: World, family: Module, flow: Flow) -> None:
+    """Add what does not depend on how the config flows: every class, every read, every dependency of the family."""
+    modules = list(_modules(world, family))
+    reached = [instance.cls for instance in flow.instances.values()]
+    document["signatures"] = signatures(world, family, modules, reached)
+    try:
+        for function in _functions(world, modules, reached):
+            flow.look_aside(function)
+    except RecursionError:
+        document["reasons"].append("the functions of the family call each other too deeply to be followed")
+    undeclared = any(use.declared is False for use in flow.uses)
+    given = _assigned_from_outside(modules) if undeclared else frozenset()
+    document["uses"] = _unique(_use_json(use, given) for use in flow.uses)
+    document["dependencies"] = _unique(
+        {
+            "relation": d.relation,
+            "paths": list(d.paths),
+            "others": list(d.others),
+            "asserted": d.asserted,
+            "sure": d.sure,
+            "expression": d.expression,
+            "reader": d.reader,
+            "file": d.file,
+            "line": d.line,
+        }
+        for d in flow.dependencies
+    )
+
+
+def _functions(world: World, modules: Sequence[Module], reached: Sequence[Class]) -> Iterator[Function]:
+    """Functions and methods of ``modules`` and of the classes ``reached`` elsewhere."""
+    seen: set[int] = set()
+    for module in modules:
+        for name in module.names:
+            found = world.lookup(module, name)
+            if isinstance(found, Function) and found.module is module:
+                yield found
+            elif isinstance(found, Class) and found.module is module:
+                seen.add(id(found))
+                yield from found.own_methods.values()
+    for cls in reached:
+        if id(cls) not in seen:
+            seen.add(id(cls))
+            yield from cls.own_methods.values()
+
+
+def _assigned_from_outside(modules: Sequence[Module]) -> frozenset[str]:
+    """Attributes that some code gives to an object that is not ``self``: what a class lacks may come from there."""
+    return frozenset(
+        node.attr
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    )
+
+
+def _use_json(use: Use, given: frozenset[str]) -> dict[str, Any]:
+    read = use.read
+    return {
+        "paths": list(read.paths),
+        "class_name": use.cls.name if use.cls is not None else None,
+        "name": use.name,
+        "how": read.how,
+        "required": read.required,
+        "sure": use.sure,
+        "declared": use.declared if use.declared is not False or use.name not in given else None,
+        "default": read.default,
+        "reader": read.reader,
+        "function": use.function,
+        "stage": use.stage,
+        "file": read.file,
+        "line": read.line,
+    }
+
+
+def _problem_json(problem: Problem) -> dict[str, Any]:
+    return {
+        "module": problem.module,
+        "file": problem.file,
+        "reason": problem.reason,
+        "line": problem.line,
+        "message": problem.message,
+    }
 
 
 def _unique(items: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,7 +207,7 @@ def _nested(world: World, takes: Sequence[Take]) -> Iterator[Take]:
     while queue:
         take = queue.pop(0)
         for item in take.taken:
-            cls = world.annotated_class(take.cls.module, item.parameter.annotation)
+            cls = world.nested_class(item.parameter)
             if cls is None or not cls.is_dataclass or not taken.isdisjoint(item.paths):
                 continue
             taken.update(item.paths)
@@ -118,7 +238,7 @@ def _class_json(world: World, take: Take) -> dict[str, Any]:
                 "required": item.parameter.required,
                 "type": item.parameter.type,
                 "default": item.parameter.default,
-                "nested": _name(world.annotated_class(take.cls.module, item.parameter.annotation)),
+                "nested": _name(world.nested_class(item.parameter)),
             }
             for item in take.taken
         ],
@@ -136,6 +256,15 @@ def _files(family: Module) -> list[Path]:
     folder = family.file.parent
     files = [file for file in sorted(folder.rglob("*.py")) if "test" not in file.relative_to(folder).parts[0]]
     return files[:_MAX_FILES]
+
+
+def _modules(world: World, family: Module) -> Iterator[Module]:
+    for file in _files(family):
+        parts = file.relative_to(family.file.parent).with_suffix("").parts if family.is_package else ()
+        parts = parts[:-1] if parts[-1:] == ("__init__",) else parts
+        module = world.module(".".join([family.name, *parts]))
+        if module is not None:
+            yield module
 
 
 def _loose_reads(file: Path, followed: set[tuple[str, int, str]]) -> Iterator[str]:

@@ -1,18 +1,20 @@
 """What the patient's probe would say first, worked out from files: nothing of the patient is started.
 
 For a look at files only. Knows virtual environments, plain installations, Debian's folders,
-``.pth`` files that name folders, and ``PYTHONPATH``; what an installation does when it starts
-(``sitecustomize``, ``.pth`` lines that run code) is not known.
+``.pth`` files that name folders, the finders of editable installations, and ``PYTHONPATH``; what
+else an installation does when it starts (``sitecustomize``, ``.pth`` lines that run code) is not known.
 """
 
 from __future__ import annotations
 
+import ast
 import glob
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,25 @@ def greeting(executable: str, environ: Mapping[str, str] = os.environ) -> dict[s
 
 def mlx_audio(hello: Mapping[str, Any], category: str | None, config: Any, name: str) -> dict[str, Any]:
     """As the probe's ``mlx_audio``: directory, version, category."""
-    found = imported_directory(hello["path"])
+    found = imported_directory(hello["path"]) or _archived(hello["path"])
     directory = str(found) if found is not None else None
     if directory is not None:
         category = category or installed.category_of(directory, config, name)
     version = installed.version(directory) if directory is not None else None
     return {"directory": directory, "version": version, "category": category or "tts"}
+
+
+def _archived(path: Sequence[str]) -> Path | None:
+    """The place of the package inside a zip archive on ``path``; its sources are out of reach there."""
+    for entry in map(Path, path):
+        try:
+            if entry.is_file() and zipfile.is_zipfile(entry):
+                with zipfile.ZipFile(entry) as archive:
+                    if any(name.startswith("mlx_audio/") for name in archive.namelist()):
+                        return entry / "mlx_audio"
+        except (OSError, zipfile.BadZipFile):
+            continue
+    return None
 
 
 def _layout(executable: Path) -> tuple[Path, list[Path], str | None]:
@@ -115,5 +130,30 @@ def _pth_entries(folder: Path) -> Iterator[Path]:
         except OSError:
             continue
         for line in map(str.strip, lines):
-            if line and not line.startswith(("#", "import ", "import\t")) and (folder / line).exists():
+            if line.startswith(("import ", "import\t")):
+                yield from _editable(folder, line)
+            elif line and not line.startswith("#") and (folder / line).exists():
                 yield folder / line
+
+
+def _editable(folder: Path, line: str) -> Iterator[Path]:
+    """Where the packages of an editable installation lie, from the finder that its ``.pth`` file would import.
+
+    The finder's MAPPING is as ``setuptools/command/editable_wheel.py`` writes it.
+    """
+    module = line.split()[1].split(";")[0].strip(",")
+    try:
+        tree = ast.parse((folder / f"{module}.py").read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == "MAPPING" for target in targets):
+            try:
+                mapping = ast.literal_eval(getattr(node, "value", None))  # type: ignore[arg-type]
+            except ValueError:
+                continue
+            # A package of another folder's name is found by its finder alone.
+            for name, place in mapping.items() if isinstance(mapping, dict) else ():
+                if os.path.basename(str(place)) == name:
+                    yield Path(str(place)).parent

@@ -117,6 +117,8 @@ class Examination:
         self.ledger.run("dependencies", lambda: self._dependencies(run))
         self.ledger.run("packaged_files", lambda: self._packaged_files(run))
         self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
+        self.ledger.run("config_difference", lambda: self._config_difference(run))
+        self.ledger.run("quantization", lambda: self._quantization(run))
 
     def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
         """Everything that explains how ``run`` ended."""

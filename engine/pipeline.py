@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from mlx_diagnose import __version__
 from mlx_diagnose.adapters.installer import with_exact_commands
@@ -97,10 +98,13 @@ def _examine(context: Context, process: PatientProcess | None, remote: Remote | 
 def _unstarted(context: Context, examination: Examination) -> LoadRun:
     """What a patient that is not started would have said of itself."""
     from mlx_diagnose.collectors import static_patient
+    from mlx_diagnose.collectors.loader_source import describe_loader
 
     hello = static_patient.greeting(context.interpreter.executable)
     found = static_patient.mlx_audio(hello, context.options.category, examination.config, context.located.name)
-    return LoadRun(hello=hello, mlx_audio=found)
+    folder = found["directory"]
+    loader = describe_loader(Path(folder), found["category"]) if folder is not None else None
+    return LoadRun(hello=hello, mlx_audio=found, loader=loader)
 
 
 def _report(context: Context, rules: RuleBase, episodes: list[Episode], remote: Remote | None) -> Report:

@@ -10,38 +10,50 @@ import inspect
 import json
 import re
 import sys
+import typing
 from typing import Any, Dict, Iterator, List, Optional, Set
 
-VERSION = 1
+VERSION = 2
 _MAX_CLASSES = 300
 _CONFIG_NAME = re.compile(r"(Config|Configuration|Args|Arguments|Params|Parameters|HParams|Settings)$")
 
 
 def describe(model_module: Any) -> Dict[str, Any]:
-    """Classes of the family's modules that look like configuration, with their parameters.
+    """The family's models, and the classes of its modules that look like configuration, with their parameters.
 
     Shape::
 
-        {"version": 1, "module": name, "file": path of the module,
-         "classes": [{"class_name", "module", "dataclass", "accepts_any", "file", "line",
-                      "parameters": [{"name", "required", "type", "default", "nested"}]}],
+        {"version": 2, "module": name, "file": path of the module,
+         "classes": [{"class_name", "module", "role": "model", "config" or "nested", "dataclass", "accepts_any",
+                      "file", "line", "parameters": [{"name", "required", "type", "default", "nested"}]}],
          "reasons": [why something is missing]}
 
-    ``default`` is JSON text, None where there is none or it is not JSON; ``nested`` the name of the
-    config class that a parameter is annotated with.
+    ``role`` config is the family's ModelConfig; ``default`` JSON text, None where there is none or
+    it is not JSON; ``nested`` the name of the config class that a parameter is annotated with.
     """
     name = str(getattr(model_module, "__name__", ""))
     file = getattr(model_module, "__file__", None)
     document: Dict[str, Any] = {"version": VERSION, "module": name, "file": file, "classes": [], "reasons": []}
     seen: Set[type] = set()
-    for cls in _classes(name, model_module):
+    roles = {}
+    for attribute, role in (("ModelConfig", "config"), ("Model", "model")):
+        # A lazy ``__getattr__`` of the module may raise whatever it likes.
+        try:
+            found = getattr(model_module, attribute, None)
+        except Exception as error:
+            document["reasons"].append("%s.%s: %s: %s" % (name, attribute, type(error).__name__, error))
+            continue
+        if isinstance(found, type):
+            roles[found] = role
+    for cls in [*roles, *_classes(name, model_module)]:
         if cls in seen or len(seen) >= _MAX_CLASSES:
             continue
         seen.add(cls)
         try:
-            document["classes"].append(_class(cls))
+            role = roles.get(cls) or ("nested" if _is_config(cls) else "model")
+            document["classes"].append(_class(cls, role))
         except Exception as error:
-            document["reasons"].append("%s: %s: %s" % (cls.__qualname__, type(error).__name__, error))
+            document["reasons"].append("%s: %s: %s" % (_name(cls), type(error).__name__, error))
     return document
 
 
@@ -54,7 +66,8 @@ def _classes(name: str, model_module: Any) -> Iterator[type]:
         for value in list(getattr(module, "__dict__", {}).values()):
             # A module may hold anything under a name, objects that answer no question included.
             try:
-                chosen = isinstance(value, type) and value.__module__ != "builtins" and _is_config(value)
+                chosen = isinstance(value, type) and value.__module__ != "builtins"
+                chosen = chosen and (_is_config(value) or _makes_models(value, name))
             except Exception:
                 continue
             if chosen:
@@ -65,7 +78,21 @@ def _is_config(cls: type) -> bool:
     return "__dataclass_fields__" in cls.__dict__ or bool(_CONFIG_NAME.search(cls.__name__))
 
 
-def _class(cls: type) -> Dict[str, Any]:
+def _makes_models(cls: type, family: str) -> bool:
+    """A class of the family that is loaded by a method of its own, as codecs are."""
+    own = cls.__module__ == family or cls.__module__.startswith(family + ".")
+    return own and any(method in cls.__dict__ for method in ("from_pretrained", "from_config"))
+
+
+def _name(cls: type) -> str:
+    # A metaclass may answer this with an exception as well.
+    try:
+        return str(cls.__qualname__)
+    except Exception:
+        return "a class"
+
+
+def _class(cls: type, role: str) -> Dict[str, Any]:
     try:
         file = inspect.getsourcefile(cls)
         line = inspect.getsourcelines(cls)[1]
@@ -76,6 +103,7 @@ def _class(cls: type) -> Dict[str, Any]:
     factories = {}
     if made:
         factories = {field.name: field.default_factory for field in dataclasses.fields(cls)}
+    hints = _hints(cls if made else getattr(cls, "__init__", None))
     parameters: List[Dict[str, Any]] = []
     accepts_any = False
     for parameter in signature.parameters.values():
@@ -89,18 +117,27 @@ def _class(cls: type) -> Dict[str, Any]:
                 "required": parameter.default is inspect.Parameter.empty,
                 "type": _type(parameter.annotation),
                 "default": _default(parameter.default, factories.get(parameter.name)),
-                "nested": _nested(parameter.annotation),
+                "nested": _nested(hints.get(parameter.name, parameter.annotation)),
             }
         )
     return {
         "class_name": cls.__name__,
         "module": cls.__module__,
+        "role": role,
         "dataclass": made,
         "accepts_any": accepts_any,
         "file": file,
         "line": line,
         "parameters": parameters,
     }
+
+
+def _hints(owner: Any) -> Dict[str, Any]:
+    """Annotations with their names resolved; empty where one of them cannot be."""
+    try:
+        return dict(typing.get_type_hints(owner))
+    except Exception:
+        return {}
 
 
 def _own_initialiser(cls: type) -> bool:
@@ -119,7 +156,8 @@ def _type(annotation: Any) -> Optional[str]:
         return annotation
     if isinstance(annotation, type) and not getattr(annotation, "__args__", None):
         return annotation.__name__
-    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=\w)", "", str(annotation))
+    text = re.sub(r"ForwardRef\('([^']*)'\)", r"\1", str(annotation))
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=\w)", "", text)
 
 
 def _nested(annotation: Any) -> Optional[str]:
@@ -129,7 +167,9 @@ def _nested(annotation: Any) -> Optional[str]:
             if _CONFIG_NAME.search(word):
                 return str(word)
         return None
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+    # In a list of them, or a mapping, the parameter itself is no such object.
+    either = getattr(annotation, "__origin__", None) is typing.Union or type(annotation).__name__ == "UnionType"
+    for candidate in (annotation, *(annotation.__args__ if either else ())):
         if isinstance(candidate, type) and _is_config(candidate):
             return candidate.__name__
     return None
@@ -147,6 +187,6 @@ def _default(value: Any, factory: Any) -> Optional[str]:
     if dataclasses.is_dataclass(value):
         return None
     try:
-        return json.dumps(value, ensure_ascii=False)[:2000]
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)[:2000]
     except (TypeError, ValueError):
         return None

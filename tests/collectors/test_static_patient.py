@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from mlx_diagnose.collectors import static_patient
+from mlx_diagnose.collectors.release_signatures import Release
+from tests.collectors.releases import OLD, write_release
 
 _SAYS = "import json, platform, sys; print(json.dumps([platform.python_version(), sys.path[1:]]))"
 
@@ -56,3 +59,30 @@ def test_an_environment_that_is_none(tmp_path: Path) -> None:
     hello = static_patient.greeting(str(tmp_path / "bin" / "python"), {"PYTHONPATH": "/a:/b"})
     assert (hello["path"], hello["python"]) == (["/a", "/b"], None)
     assert static_patient.mlx_audio(hello, "stt", None, "x") == {"directory": None, "version": None, "category": "stt"}
+
+
+def test_editable_installations_and_archives(tmp_path: Path) -> None:
+    site = _environment(tmp_path / "env", tmp_path / "nowhere")
+    executable = str(tmp_path / "env" / "bin" / "python")
+    folder = write_release(tmp_path / "src", OLD)
+
+    def found(**environ: str) -> str | None:
+        hello = static_patient.greeting(executable, environ)
+        directory = static_patient.mlx_audio(hello, None, None, "x")["directory"]
+        return directory if directory is None else str(directory)
+
+    assert found() is None
+    (site / "__editable__.mlx_audio.pth").write_text("import __editable___x_finder; __editable___x_finder.install()\n")
+    finder = site / "__editable___x_finder.py"
+    finder.write_text(f"raise SystemExit(9)\nMAPPING: dict[str, str] = {{'mlx_audio': {str(folder)!r}}}\n")
+    assert found() == str(folder)
+    finder.write_text("MAPPING = broken(\n")
+    assert found() is None
+    archive = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        for file in folder.rglob("*.py"):
+            written.write(file, file.relative_to(folder.parent))
+    assert found(PYTHONPATH=str(archive)) == str(archive / "mlx_audio")
+    document = Release(archive / "mlx_audio").describe("tts", "chant")
+    assert [(p["reason"], p["module"]) for p in document["unreadable"]] == [("zipped", "mlx_audio.tts.models.chant")]
+    assert document["reasons"] != []

@@ -172,6 +172,18 @@ def test_only_static_runs_nothing(specimen: Callable[..., Path]) -> None:
     report = examine(specimen("soprano"), only_static=True)
     assert {stage.status for stage in report.stages} == {"skipped"}
     assert report.verdict == "inconclusive"
+    assert report.findings == []
+    assert (report.target.category, report.target.family) == ("tts", "soprano")
+    kinds = {fact.kind for fact in report.facts}
+    assert kinds >= {"class_signature", "init_parameter", "attribute_read", "package", "resolution", "loader"}
+    assert not kinds & {"stage", "probe"}
+    assert [outcome.name for outcome in report.collectors if outcome.status == "failed"] == []
+
+
+def test_only_static_diagnoses_what_the_config_shows(specimen: Callable[..., Path]) -> None:
+    report = examine(specimen("soprano", lambda config: config.pop("num_hidden_layers")), only_static=True)
+    root = only_root(report)
+    assert (root.failure_class, names(root)) == ("config/missing-key", {"num_hidden_layers"})
 
 
 def test_an_interpreter_that_is_no_python(specimen: Callable[..., Path]) -> None:
