@@ -269,6 +269,40 @@ class Report:
     written: Written | None = None
 
 
+Usable = Literal["ok", "limited", "not-importable"]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyState:
+    """A family of an installed mlx-audio. ``limited``: it loads, but functions of it miss what ``missing`` names."""
+
+    category: str
+    family: str
+    state: Usable
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """An environment without a model: its facts, how its families stand, what the rules conclude."""
+
+    tool_version: str
+    patient: Patient
+    families: Sequence[FamilyState]
+    findings: Sequence[Finding]
+    facts: Sequence[Fact]
+    collectors: Sequence[CollectorOutcome]
+    seconds: float
+
+    def of(self, kind: str) -> list[Fact]:
+        """The facts of ``kind``."""
+        return [fact for fact in self.facts if fact.kind == kind]
+
+    def one(self, kind: str) -> Fact | None:
+        """The first of :meth:`of`, or None."""
+        return next(iter(self.of(kind)), None)
+
+
 class ExitCode(int, Enum):
     """Exit codes of the command; their meanings are part of the published contract."""
 

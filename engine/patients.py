@@ -18,21 +18,26 @@ _MEMORY_SHARE = 0.9
 _ADDRESS_SPACE_SLACK = 16 << 30
 
 
-def start(options: Options, interpreter: Interpreter, located: Located, shimmed: bool = False) -> PatientProcess:
-    """Start the patient on what ``located`` names; ``shimmed`` goes on past a missing Metal. Raises UsageError."""
-    offline = options.offline is not False or located.directory is None or located.cache is not None
+def start(options: Options, interpreter: Interpreter, located: Located | None, shimmed: bool = False) -> PatientProcess:
+    """Start the patient on what ``located`` names; ``shimmed`` goes on past a missing Metal. Raises UsageError.
+
+    Without a target it imports MLX and the loader, and loads nothing.
+    """
+    directory = located.directory if located is not None else None
+    cache = located.cache if located is not None else None
+    offline = options.offline is not False or directory is None or cache is not None
     environment = dict(os.environ)
     if offline:
         # Also for what is not cached: loading it would download it whole, and a diagnosis never does.
         environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-    if located.cache is not None:
-        environment.update(dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), str(located.cache.path)))
+    if cache is not None:
+        environment.update(dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), str(cache.path)))
     memory = options.memory or int(_physical_memory() * _MEMORY_SHARE)
-    limits = Limits(options.timeout, memory, _address_space(memory, located.directory))
+    limits = Limits(options.timeout, memory, _address_space(memory, directory))
     job = {
-        "load": located.load,
-        "name": located.name,
-        "directory": str(located.directory) if located.directory else None,
+        "load": located.load if located is not None else None,
+        "name": located.name if located is not None else "",
+        "directory": str(directory) if directory else None,
         "category": options.category,
         "revision": options.revision,
         "offline": offline,

@@ -361,7 +361,7 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
     if ready and job.get("unfetched"):
         unfetched.Holes(job["unfetched"], channel.send).install()
     ready = ready and _prepare(loader, channel)
-    if ready:
+    if ready and job["load"] is not None:
         _apply_shims(job)
         loader.run(
             job["load"],

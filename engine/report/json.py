@@ -77,8 +77,8 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "verdict": report.verdict,
         "stages": [asdict(stage) for stage in report.stages],
-        "findings": [_finding(found) for found in report.findings],
-        "facts": [_fact(fact) for fact in report.facts],
+        "findings": [finding_json(found) for found in report.findings],
+        "facts": [fact_json(fact) for fact in report.facts],
         "network": dict(report.network),
         "timings": dict(report.timings),
         "collectors": [asdict(outcome) for outcome in report.collectors],
@@ -90,7 +90,8 @@ def to_json(report: Report) -> dict[str, Any]:
     return cleaned
 
 
-def _finding(found: Finding) -> dict[str, Any]:
+def finding_json(found: Finding) -> dict[str, Any]:
+    """A finding as it stands in a report."""
     return {
         "id": found.id,
         "rule": found.rule,
@@ -122,7 +123,8 @@ def _activation(activation: Activation) -> dict[str, Any]:
     }
 
 
-def _fact(fact: Fact) -> dict[str, Any]:
+def fact_json(fact: Fact) -> dict[str, Any]:
+    """A fact as it stands in a report."""
     return {"id": fact.id, "kind": fact.kind, **fact.fields, "provenance": asdict(fact.provenance)}
 
 
