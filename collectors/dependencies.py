@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_diagnose.collectors.family_imports import Import, imports_of
-from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader
+from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader, without_collection
 from mlx_diagnose.collectors.source_world import World
 from mlx_diagnose.collectors.surroundings import Surroundings
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -50,7 +50,8 @@ class FamilyNeeds:
 
 def read_needs(mlx_audio_dir: Path, category: str, family: str | None) -> FamilyNeeds:
     """What loading ``family`` with the loader of ``category`` imports, by the sources of this mlx-audio."""
-    return needs_of(Sources(mlx_audio_dir), category, family)
+    with without_collection():
+        return needs_of(Sources(mlx_audio_dir), category, family)
 
 
 def needs_of(sources: Sources, category: str, family: str | None) -> FamilyNeeds:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_diagnose.collectors import dependencies
-from mlx_diagnose.collectors.import_closure import Sources
+from mlx_diagnose.collectors.import_closure import Sources, without_collection
 from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.surroundings import Surroundings
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -31,6 +31,17 @@ def collect(
     memory: WorkingMemory, mlx_audio_dir: Path, around: Surroundings, categories: Iterable[str] = installed.CATEGORIES
 ) -> list[FamilyState]:
     """Assert import_need and absent_name of the loaders, and package_gap of the families; how each family stands."""
+    with without_collection():
+        states, gaps = _read(memory, mlx_audio_dir, around, categories)
+    for gap, (fact, families) in gaps.items():
+        _assert_gap(memory, gap, fact, families)
+    return states
+
+
+def _read(
+    memory: WorkingMemory, mlx_audio_dir: Path, around: Surroundings, categories: Iterable[str]
+) -> tuple[list[FamilyState], dict[_Gap, tuple[Fact, list[str]]]]:
+    """How the families stand, and each gap with the families that have it; asserts the needs of the loaders."""
     sources = Sources(mlx_audio_dir)
     states: list[FamilyState] = []
     gaps: dict[_Gap, tuple[Fact, list[str]]] = {}
@@ -49,9 +60,7 @@ def collect(
             for gap, fact in found:
                 if gap not in common:
                     gaps.setdefault(gap, (fact, []))[1].append(f"{category}/{family}")
-    for gap, (fact, families) in gaps.items():
-        _assert_gap(memory, gap, fact, families)
-    return states
+    return states, gaps
 
 
 def _gaps(memory: WorkingMemory) -> list[tuple[_Gap, Fact]]:

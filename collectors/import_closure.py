@@ -8,7 +8,9 @@ families, converters and servers as well.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +35,18 @@ class Reached:
     later: bool
     guarded: bool
     in_use: bool = True
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Parse without Python's cycle collector: it would walk the growing trees again and again, at twice the cost."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Sources:
@@ -74,8 +88,9 @@ def of_family(sources: Sources, category: str, family: str) -> list[Reached]:
     at_import = _closure(sources, [loader, root])
     found = list(_foreign(sources, at_import, later=False))
     own = [m for name in at_import if _within(name, root) and (m := sources.world.module(name)) is not None]
-    in_use = functions_in_use(own)
-    for statement in _inside_functions(sources, own):
+    inside = list(_inside_functions(sources, own))
+    in_use = functions_in_use(own) if inside else frozenset()
+    for statement in inside:
         used = statement.function in in_use
         if _is_own(statement):
             brought = {module.name for module in sources.targets(statement)} - at_import.keys()
@@ -117,7 +132,8 @@ def _foreign(sources: Sources, modules: dict[str, bool], *, later: bool) -> Iter
 def _inside_functions(sources: Sources, own: Iterable[Module]) -> Iterator[Import]:
     for module in own:
         yield from (s for s in sources.imports(module) if s.function is not None and s.module)
-        yield from named_in_strings(module)
+        if any(statement.module == "importlib" for statement in sources.imports(module)):
+            yield from named_in_strings(module)
 
 
 def _within(name: str, package: str) -> bool:

@@ -180,7 +180,7 @@ class Examination:
         )
 
     def _dependencies(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import dependencies
+        from mlx_diagnose.collectors import dependencies, native_libraries
 
         found = (run.mlx_audio or {}).get("directory")
         if self.around is None or found is None:
@@ -188,6 +188,8 @@ class Examination:
         if self.needs is None or self.needs.family != self.family:
             self.needs = dependencies.read_needs(Path(found), run.category, self.family)
         dependencies.collect(self.memory, self.needs.needs, self.around)
+        imported = {str(fact["top"]) for fact in self.memory.of("import_need", present=True)}
+        native_libraries.collect(self.memory, self.around.modules, imported)
 
     def _packaged_files(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import packaged_files
