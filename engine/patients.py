@@ -44,8 +44,8 @@ def start(options: Options, interpreter: Interpreter, located: Located | None, s
         "address_space": limits.address_space,
         "shim": "metal-kernels" if shimmed else None,
         "traced": options.trace,
-        "ghost": located.cache is not None,
-        "unfetched": str(located.cache.unfetched) if located.cache is not None else None,
+        "ghost": cache is not None,
+        "unfetched": str(cache.unfetched) if cache is not None else None,
     }
     try:
         return PatientProcess(interpreter.executable, job, environment, limits)
