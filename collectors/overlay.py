@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mlx_diagnose.collectors.tensors import TensorTable, safetensors_dtype
+from mlx_diagnose.engine.specimen import write_safetensors
+
 
 class Overlays:
     """A folder of scratch copies of one model directory; removed on leaving the context."""
@@ -34,9 +37,21 @@ class Overlays:
         assert self._folder is not None
         self._folder.cleanup()
 
-    def with_config(self, config: Mapping[str, Any]) -> Path:
-        """A copy whose config.json holds ``config``."""
-        return self.with_contents({"config.json": json.dumps(config).encode()})
+    def with_config(self, config: Mapping[str, Any], weights: Mapping[str, TensorTable] | None = None) -> Path:
+        """A copy whose config.json holds ``config``, and each file of ``weights`` the tensors said.
+
+        Of those only names, types and shapes are real: the values are a hole. An index of shards
+        would name tensors that are gone, so the copy has none.
+        """
+        if not weights:
+            return self.with_contents({"config.json": json.dumps(config).encode()})
+        indexes = [entry for entry in os.listdir(self._original) if entry.endswith(".index.json")]
+        copy = self._make({"config.json", *weights, *indexes})
+        (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        for file, tensors in weights.items():
+            table = {name: (safetensors_dtype(info.dtype), info.shape) for name, info in tensors.items()}
+            write_safetensors(copy / file, table, metadata={"format": "pt"})
+        return copy
 
     def with_contents(self, contents: Mapping[str, bytes], only: Collection[str] | None = None) -> Path:
         """A copy in which files have other ``contents``; of the rest everything is there, or ``only`` these."""

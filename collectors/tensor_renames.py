@@ -81,6 +81,40 @@ def find_renamings(found: TensorTable, wanted: TensorTable, *, key: ShapeKey = s
     return renamings
 
 
+#: Tensors that must agree in name but for a prefix where shapes do not say so, and their part of either side.
+_MIN_BY_NAME, _SHARE_BY_NAME = 3, 0.5
+
+
+def with_prefixes_alone(renamings: list[Renaming], found: TensorTable, wanted: TensorTable) -> list[Renaming]:
+    """``renamings``, and of the other tensors those that agree in all of their names but one prefix.
+
+    Where a number of the config is wrong as well, shapes that should agree do not.
+    """
+    used = {name for renaming in renamings for pair in renaming.pairs for name in pair}
+    left = [name for name in found if name not in used]
+    right = {name for name in wanted if name not in used}
+    if len(left) < _MIN_BY_NAME or len(right) < _MIN_BY_NAME:
+        return renamings
+    added: dict[Pair, list[Pair]] = defaultdict(list)
+    longer = {tail: name for name in right for tail in _tails(name) if tail != name}
+    for name in left:
+        tail = next((tail for tail in _tails(name) if tail in right), None)
+        if tail is not None and tail != name:
+            added[name[: -len(tail) - 1], ""].append((name, tail))
+        elif name in longer:
+            added["", longer[name][: -len(name) - 1]].append((name, longer[name]))
+    enough = max(_MIN_BY_NAME, _SHARE_BY_NAME * min(len(left), len(right)))
+    merged = {(renaming.found, renaming.wanted): renaming for renaming in renamings}
+    for prefixes, pairs in added.items():
+        known = merged.get(prefixes)
+        if known is not None and not known.ambiguous:
+            merged[prefixes] = Renaming(known.style, *prefixes, known.pairs + tuple(pairs))
+        elif known is None and len(pairs) >= enough:
+            merged[prefixes] = _prefix_renaming(prefixes, pairs, ambiguous=False)
+    # Rivals of one reach stand in the list beside each other, some of the same prefixes.
+    return [*(merged.pop((one.found, one.wanted), one) for one in renamings), *merged.values()]
+
+
 def align(before: TensorTable, after: TensorTable) -> dict[str, str]:
     """For each tensor of ``before`` that is still in ``after``, its name there: the same, or as far as can be told."""
     same = {name: name for name in before if name in after}

@@ -77,6 +77,16 @@ def dtype_name(text: str) -> str:
     return "bool" if name == "bool_" else name
 
 
+_SAFETENSORS_NAMES = {name: text for text, name in SAFETENSORS_DTYPES.items()}
+
+
+def safetensors_dtype(name: str) -> str:
+    """``float32`` as ``F32``. Raises ValueError for a type that the format does not have."""
+    if name not in _SAFETENSORS_NAMES:
+        raise ValueError(f"safetensors has no type {name!r}")
+    return _SAFETENSORS_NAMES[name]
+
+
 def table_from_json(data: Mapping[str, object]) -> dict[str, TensorInfo]:
     """The table of ``{name: [dtype, [axis, ...]]}``, as the probe reports it.
 

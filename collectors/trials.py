@@ -11,12 +11,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.overlay import Overlays
 from mlx_diagnose.collectors.process import PatientProcess
+from mlx_diagnose.collectors.tensors import TensorTable
 from mlx_diagnose.engine.model import STAGES, stage_index
+
+#: Weights files as they would be, by file name: of the tensors only names, types and shapes.
+#: One and the same object stands for the same weights.
+Weights: TypeAlias = Mapping[str, TensorTable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,9 @@ class Trials:
         self._until = until
         self._first = first
         self._ghost = ghost
-        self._known: dict[str, Outcome] = {}
+        self._known: dict[tuple[str, int], Outcome] = {}
+        #: Weights of every trial that is given none of its own: what was mended so far.
+        self.standing: Weights | None = None
         self.count = 0
 
     @property
@@ -72,17 +79,22 @@ class Trials:
         """No time left, or nobody there to try it."""
         return time.monotonic() > self._until or self._process.ending is not None
 
-    def run(self, config: Mapping[str, Any]) -> Outcome | None:
-        """Load a copy with ``config``; None when the budget is spent or the process ended meanwhile."""
-        key = json.dumps(config, sort_keys=True)
+    def run(self, config: Mapping[str, Any], weights: Weights | None = None) -> Outcome | None:
+        """Load a copy with ``config`` and other ``weights``, those that stand if none are given.
+
+        None when the budget is spent or the process ended meanwhile.
+        """
+        weights = self.standing if weights is None else weights
+        key = (json.dumps(config, sort_keys=True), id(weights) if weights else 0)
         known = self._known.get(key)
         if known is not None:
             return known
         if self.exhausted:
             return None
         self.count += 1
-        directory = self.overlays.with_config(config)
-        run = self._first.successor().take(self._process.request(load=str(directory), ghost=self._ghost))
+        directory = self.overlays.with_config(config, weights)
+        ghost = self._ghost or bool(weights)
+        run = self._first.successor().take(self._process.request(load=str(directory), ghost=ghost))
         if run.outcome is None:
             return None
         self._known[key] = outcome_of(run, directory)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from mlx_diagnose.collectors.sanitize_losses import find_losses
 from mlx_diagnose.collectors.tensor_layouts import find_layouts
 from mlx_diagnose.collectors.tensor_names import Collapsed, collapse, split_indices
-from mlx_diagnose.collectors.tensor_renames import Renaming, align, find_renamings
+from mlx_diagnose.collectors.tensor_renames import Renaming, align, find_renamings, with_prefixes_alone
 from mlx_diagnose.collectors.tensors import TensorInfo, TensorTable, shape_text
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -38,13 +38,19 @@ _Stem: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Names by how they fail to fit, in the order of their tables, and the renamings that would mend them."""
+    """Names by how they fail to fit, in the order of their tables, and the renamings that would mend them.
+
+    ``lost``: renamings among what sanitize took away, by names in the file; ``names``: what each
+    stored tensor is called after sanitize, as far as can be told.
+    """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     shape: tuple[str, ...] = ()
     matched: int = 0
     renamings: tuple[Renaming, ...] = field(default=(), repr=False)
+    lost: tuple[Renaming, ...] = field(default=(), repr=False)
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def collect(
@@ -71,6 +77,7 @@ def collect(
     matched = difference.matched if counts is None else counts["matched"]
     whole = matched == difference.matched
     names = align(stored, received) if whole else {name: name for name in stored}
+    lost: Sequence[Renaming] = ()
     if model is not None:
         groups = _groups(difference, received, model)
         _differences(memory, groups, stored, received)
@@ -82,7 +89,7 @@ def collect(
             _layers(memory, difference, received, model)
     if sanitized is not None:
         _losses(memory, stored, sanitized, model, names)
-    return difference
+    return replace(difference, lost=tuple(lost), names=names)
 
 
 def compare(received: TensorTable, model: TensorTable) -> Difference:
@@ -95,7 +102,7 @@ def compare(received: TensorTable, model: TensorTable) -> Difference:
         tuple(unexpected),
         shape,
         len(model) - len(missing) - len(shape),
-        tuple(find_renamings(unexpected, missing)),
+        tuple(with_prefixes_alone(find_renamings(unexpected, missing), unexpected, missing)),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlx_diagnose.collectors.dependencies import FamilyNeeds
     from mlx_diagnose.collectors.exception_docs import ExceptionDoc
     from mlx_diagnose.collectors.surroundings import Surroundings
+    from mlx_diagnose.collectors.weights_difference import Difference
 
 
 class Skipped(Exception):
@@ -70,6 +71,7 @@ class Examination:
     ledger: Ledger
     document: ConfigDocument | None = None
     checkpoint: Checkpoint | None = None
+    difference: Difference | None = None
     packages: dict[str, str] = field(default_factory=dict)
     needs: FamilyNeeds | None = None
     around: Surroundings | None = None
@@ -279,7 +281,7 @@ class Examination:
         from mlx_diagnose.collectors import weights_difference
         from mlx_diagnose.collectors.tensors import table_from_json
 
-        weights_difference.collect(
+        self.difference = weights_difference.collect(
             self.memory,
             stored=self.checkpoint.table if self.checkpoint is not None else {},
             sanitized=table_from_json(met["sanitized"]),

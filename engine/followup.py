@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.adapters.config_patch import PatchError, apply_patch
 from mlx_diagnose.collectors import counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
@@ -24,12 +23,15 @@ from mlx_diagnose.collectors.overlay import Overlays
 from mlx_diagnose.collectors.process import Ending, PatientProcess
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
-from mlx_diagnose.engine import tracing, verification
+from mlx_diagnose.engine import mending, tracing, verification, weight_repairs
+from mlx_diagnose.engine.bench import Bench
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, StageResult
+from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, Fix, StageResult, stage_index
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.rulebase import RuleBase, failure_classes
+from mlx_diagnose.engine.verification import Found
+from mlx_diagnose.engine.weight_repairs import WeightRepair
 
 #: Loads that are followed up at most.
 MAX_EPISODES = 6
@@ -67,11 +69,20 @@ class Episode:
     facts: Sequence[Fact]
 
 
+@dataclass(frozen=True)
+class Course:
+    """The episodes of a diagnosis, and the ids of the fewest fixes that were found to make the model load."""
+
+    episodes: list[Episode]
+    mends: tuple[str, ...] = ()
+
+
 def follow(
     context: Context, rules: RuleBase, examination: Examination, run: LoadRun, process: PatientProcess | None
-) -> list[Episode]:
+) -> Course:
     """The episodes of a diagnosis, beginning with the load as it is."""
-    return _Course(context, rules, process).follow(examination, run)
+    course = _Course(context, rules, process)
+    return Course(course.follow(examination, run), tuple(fix.id for fix in course.used))
 
 
 class _Course:
@@ -84,7 +95,9 @@ class _Course:
         self._episodes: list[Episode] = []
         self._after: tuple[str, ...] = ()
         self._until = time.monotonic() + min(TRIAL_SECONDS, context.options.timeout / 3)
-        self._trials: Trials | None = None
+        self._bench: Bench | None = None
+        self._mends: list[Fix] = []
+        self.used: tuple[Fix, ...] = ()
         self._ghost = context.located.cache is not None
         self._shimmed_at: int | None = None
 
@@ -94,18 +107,18 @@ class _Course:
         while following is not None:
             examination, run = following
             base = outcome_of(run, examination.directory)
-            repair = self._conclude(examination, run, base)
+            found = self._conclude(examination, run, base)
             following = None
             if self._live and not run.loads and len(self._episodes) < MAX_EPISODES:
-                following = self._mended(examination, run, base, repair)
+                following = self._mended(examination, run, base, found)
         return _settled(self._episodes, self._shimmed_at)
 
     @property
     def _live(self) -> bool:
         return self._process is not None and self._process.ending is None
 
-    def _conclude(self, examination: Examination, run: LoadRun, base: Outcome) -> Repair | None:
-        """Facts, trials, rules and tried fixes of one load: the next episode. Returns the best change found."""
+    def _conclude(self, examination: Examination, run: LoadRun, base: Outcome) -> Found:
+        """Facts, trials, rules and tried fixes of one load: the next episode. Returns the best changes found."""
         context = self._context
         if self._live and run.trace is None:
             assert self._process is not None
@@ -116,26 +129,39 @@ class _Course:
         _gather(context, examination, run, ending or Ending("completed"), static=self._process is None)
         if self._process is not None and not self._episodes:
             context.ledger.run("output", lambda: self._output(examination))
-        repair = None
+        found = Found()
         if self._live and examination.directory is not None and examination.config is not None and not run.loads:
-            assert self._process is not None
-            if self._trials is None:
-                overlays = context.stack.enter_context(Overlays(examination.directory, context.located.name))
-                self._trials = Trials(self._process, overlays, self._until, run, ghost=self._ghost)
-            context.progress("trying changes of the config")
-            with context.ledger.timed("counterfactual"):
-                repair = counterfactual.search(examination.config, examination.memory, base, self._trials)
-            if base.stage == "construct":
-                self._build_minimally(examination, run, repair)
+            found = self._search(examination, run, base)
         findings, facts = _infer(context, self._rules, examination)
         original = self._episodes[0].examination if self._episodes else examination
         findings = [_with_excerpt(finding, original, examination) for finding in findings]
-        if self._trials is not None and examination.config is not None:
-            findings = verification.verify(findings, examination.config, base, self._trials, repair)
+        if self._bench is not None and examination.config is not None:
+            findings = verification.verify(findings, examination.config, base, self._bench, found)
         findings = _numbered(findings, self._episodes, self._after)
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
-        return repair
+        return found
+
+    def _search(self, examination: Examination, run: LoadRun, base: Outcome) -> Found:
+        """Single changes of config and weights, tried on the live session."""
+        context, config = self._context, examination.config
+        assert self._process is not None and examination.directory is not None and config is not None
+        if self._bench is None:
+            overlays = context.stack.enter_context(Overlays(examination.directory, context.located.name))
+            trials = Trials(self._process, overlays, self._until, run, ghost=self._ghost)
+            self._bench = Bench(trials, examination.checkpoint)
+        bench = self._bench
+        context.progress("trying changes of the config")
+        with context.ledger.timed("counterfactual"):
+            repair = counterfactual.search(config, examination.memory, base, bench.trials)
+        weights: Sequence[WeightRepair] = ()
+        if stage_index(base.stage) >= stage_index("weights"):
+            context.progress("trying changes of the weights")
+            with context.ledger.timed("weight_repairs"):
+                weights = weight_repairs.search(examination, base, bench, repair)
+        if base.stage == "construct":
+            self._build_minimally(examination, run, repair)
+        return Found(repair, weights)
 
     def _build_minimally(self, examination: Examination, run: LoadRun, repair: Repair | None) -> None:
         """Where the model cannot be made: which part of it, and against what is known to be good."""
@@ -143,8 +169,8 @@ class _Course:
         from mlx_diagnose.collectors.builds import Builds
 
         process, config, ghost = self._process, examination.config, self._ghost
-        assert process is not None and config is not None and self._trials is not None
-        builds = Builds(process, self._trials.overlays, run, time.monotonic() + BUILD_SECONDS)
+        assert process is not None and config is not None and self._bench is not None
+        builds = Builds(process, self._bench.trials.overlays, run, time.monotonic() + BUILD_SECONDS)
         compare = (repair is None or not repair.outcome.loads) and load_collector.blocking_reach(run) is None
         self._context.progress("building the model part by part")
         self._context.ledger.run(
@@ -159,7 +185,7 @@ class _Course:
         output.collect(examination.memory, *self._process.output())
 
     def _mended(
-        self, examination: Examination, run: LoadRun, base: Outcome, repair: Repair | None
+        self, examination: Examination, run: LoadRun, base: Outcome, found: Found
     ) -> tuple[Examination, LoadRun] | None:
         """The load with what failed mended, or None where nothing is left to mend."""
         if self._shimmed_at is None and _wants_metal(run):
@@ -172,23 +198,46 @@ class _Course:
             completed = ghosts.completed(examination.checkpoint, overlays)
             if completed is not None:
                 # From here on only shapes are known; a value that is read is told, not made up.
-                self._ghost, self._trials = True, None
+                self._ghost, self._bench = True, None
                 self._after = (*self._after, *_fixes_about(self._episodes[-1].findings, "weights/corrupt"))
                 return self._again(examination, run, completed)
-        if repair is None:
+        bench, config = self._bench, examination.config
+        if bench is None or config is None:
             return None
-        if repair.outcome.loads:
+        helpful = mending.steps(self._episodes[-1].findings, config, base, bench, found)
+        mend = mending.compose(helpful, config, bench)
+        if mend is None:
+            return None
+        self._mends += mend.fixes
+        bench.stand(mend.operations)
+        if mend.outcome.loads:
             if not self._ghost:
-                _confirm(self._context, self._episodes, repair, self._shimmed_at is not None)
+                self._confirm(bench, mend.outcome)
             return None
-        made = _fixes_of(self._episodes[-1].findings, examination, repair)
-        if not made:
-            # Only what a rule recommends is followed: behind a guess lies nothing of the user's.
-            return None
-        if repair.outcome.stage != base.stage:
+        if mend.outcome.stage != base.stage:
             # Faults of one stage were there to be seen together.
-            self._after = (*self._after, *made)
-        return self._next(examination, repair.outcome.directory), repair.outcome.run
+            self._after = (*self._after, *(fix.id for fix in mend.fixes))
+        return self._next(examination, mend.outcome.directory), mend.outcome.run
+
+    def _confirm(self, bench: Bench, outcome: Outcome) -> None:
+        """Load the mended copy once in a fresh process: a live session may have kept something."""
+        from mlx_diagnose.engine.patients import start
+
+        context, config = self._context, self._episodes[0].examination.config
+        used = mending.smallest(self._mends, config, bench) if config is not None else ()
+        directory = outcome.directory
+        assert directory is not None
+        context.progress("confirming the fix in a fresh process")
+        copy = replace(context.located, load=str(directory), directory=directory)
+        shimmed = self._shimmed_at is not None
+        with start(context.options, context.interpreter, copy, shimmed, ghost=bool(bench.standing)) as process:
+            run = LoadRun().take(process.messages())
+        again = outcome_of(run, directory)
+        self.used = used if again.loads else ()
+        self._episodes = [
+            replace(episode, findings=verification.confirmed(episode.findings, again, {fix.id for fix in used}))
+            for episode in self._episodes
+        ]
 
     def _again(
         self, examination: Examination, run: LoadRun, directory: Path | None, shim: str | None = None
@@ -292,39 +341,6 @@ def _wants_metal(run: LoadRun) -> bool:
 
 def _fixes_about(findings: Sequence[Finding], failure_class: str) -> list[str]:
     return [fix.id for finding in findings if finding.failure_class == failure_class for fix in finding.fixes[:1]]
-
-
-def _fixes_of(findings: Sequence[Finding], examination: Examination, repair: Repair) -> list[str]:
-    """Ids of the fixes that are the repair which was made."""
-    found = []
-    for finding in findings:
-        for fix in finding.fixes:
-            try:
-                if fix.config_patch and apply_patch(examination.config or {}, fix.config_patch) == repair.config:
-                    found.append(fix.id)
-            except PatchError:
-                continue
-    return found
-
-
-def _confirm(context: Context, episodes: list[Episode], repair: Repair, shimmed: bool) -> None:
-    """Load the mended copy once in a fresh process: a live session may have kept something."""
-    from mlx_diagnose.engine.patients import start
-
-    directory = repair.outcome.directory
-    assert directory is not None
-    context.progress("confirming the fix in a fresh process")
-    with start(
-        context.options,
-        context.interpreter,
-        replace(context.located, load=str(directory), directory=directory),
-        shimmed,
-    ) as process:
-        run = LoadRun().take(process.messages())
-    outcome: Outcome = outcome_of(run, directory)
-    for number, episode in enumerate(episodes):
-        findings = verification.confirmed(episode.findings, outcome)
-        episodes[number] = replace(episode, findings=findings)
 
 
 def _settled(episodes: list[Episode], shimmed_at: int | None) -> list[Episode]:

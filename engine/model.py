@@ -250,7 +250,9 @@ class Written:
 class Report:
     """Everything a run learnt; rendered as text or as the JSON that the contract fixes.
 
-    ``needs`` names what would tell more, where a diagnosis had to do without.
+    ``needs`` names what would tell more, where a diagnosis had to do without. ``mends`` are the ids of the
+    smallest set of fixes that was found to make the model load, in the order in which they apply; each is
+    written on top of the ones before. Empty where none does.
     """
 
     run_id: str
@@ -267,6 +269,7 @@ class Report:
     network: Mapping[str, int] = field(default_factory=lambda: {"requests": 0, "bytes": 0})
     needs: Sequence[Need] = ()
     written: Written | None = None
+    mends: Sequence[str] = ()
 
 
 Usable = Literal["ok", "limited", "not-importable"]

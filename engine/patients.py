@@ -18,9 +18,12 @@ _MEMORY_SHARE = 0.9
 _ADDRESS_SPACE_SLACK = 16 << 30
 
 
-def start(options: Options, interpreter: Interpreter, located: Located | None, shimmed: bool = False) -> PatientProcess:
-    """Start the patient on what ``located`` names; ``shimmed`` goes on past a missing Metal. Raises UsageError.
+def start(
+    options: Options, interpreter: Interpreter, located: Located | None, shimmed: bool = False, *, ghost: bool = False
+) -> PatientProcess:
+    """Start the patient on what ``located`` names. Raises UsageError.
 
+    ``shimmed`` goes on past a missing Metal; ``ghost``: of the weights only shapes are known.
     Without a target it imports MLX and the loader, and loads nothing.
     """
     directory = located.directory if located is not None else None
@@ -44,7 +47,7 @@ def start(options: Options, interpreter: Interpreter, located: Located | None, s
         "address_space": limits.address_space,
         "shim": "metal-kernels" if shimmed else None,
         "traced": options.trace,
-        "ghost": cache is not None,
+        "ghost": ghost or cache is not None,
         "unfetched": str(cache.unfetched) if cache is not None else None,
     }
     try:

@@ -19,7 +19,7 @@ from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine import runs
 from mlx_diagnose.engine.diagnosis import fold, verdict
 from mlx_diagnose.engine.examination import Examination, Ledger
-from mlx_diagnose.engine.followup import Context, Episode, follow
+from mlx_diagnose.engine.followup import Context, Course, follow
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Patient, Report, Target, UsageError
 from mlx_diagnose.engine.nearest import nearest_rules
@@ -49,8 +49,8 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
             progress("loading the model lazily")
             process = stack.enter_context(start(options, interpreter, located))
         context = Context(options, located, interpreter, ledger, stack, progress)
-        rules, episodes = _examine(context, process, remote)
-        report = _report(context, rules, episodes, remote)
+        rules, course = _examine(context, process, remote)
+        report = _report(context, rules, course, remote)
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
 
 
@@ -67,7 +67,7 @@ def locate(options: Options) -> Located:
     return located
 
 
-def _examine(context: Context, process: PatientProcess | None, remote: Remote | None) -> tuple[RuleBase, list[Episode]]:
+def _examine(context: Context, process: PatientProcess | None, remote: Remote | None) -> tuple[RuleBase, Course]:
     from mlx_diagnose.engine.rulebase import load_rules
     from mlx_diagnose.engine.rulebase.sources import default_sources
 
@@ -107,7 +107,8 @@ def _unstarted(context: Context, examination: Examination) -> LoadRun:
     return LoadRun(hello=hello, mlx_audio=found, loader=loader)
 
 
-def _report(context: Context, rules: RuleBase, episodes: list[Episode], remote: Remote | None) -> Report:
+def _report(context: Context, rules: RuleBase, course: Course, remote: Remote | None) -> Report:
+    episodes = course.episodes
     first = episodes[0]
     facts = [fact for episode in episodes for fact in episode.facts]
     found = with_exact_commands(
@@ -155,4 +156,5 @@ def _report(context: Context, rules: RuleBase, episodes: list[Episode], remote: 
         collectors=context.ledger.outcomes,
         timings={},
         network=dict(remote.network) if remote is not None else {"requests": 0, "bytes": 0},
+        mends=course.mends,
     )

@@ -1,4 +1,4 @@
-"""Tries the prescribed changes of the config and says what was proven of each.
+"""Tries the prescribed changes of config and weights and says what was proven of each.
 
 A fix is *verified* only if a scratch copy with it went through the patient's own loader, the
 failing stage passed, no earlier one regressed, and no other change of the same size does as
@@ -8,59 +8,90 @@ that the model sounds right is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlx_diagnose.adapters.config_patch import PatchError, apply_patch
+from mlx_diagnose.adapters.weight_operations import WeightMapError
 from mlx_diagnose.collectors.counterfactual import Repair
-from mlx_diagnose.collectors.trials import Outcome, Trials
+from mlx_diagnose.collectors.trials import Outcome
+from mlx_diagnose.engine.bench import Bench
 from mlx_diagnose.engine.model import Finding, Fix, stage_index
+from mlx_diagnose.engine.weight_repairs import WeightRepair
 
 #: Keys that choose the family: every value that names one passes the stage that a wrong one failed.
 _TYPE_KEYS = ("/model_type", "/architecture")
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
 TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
+_GHOSTS = "; names, types and shapes of its weights were real, their values were not read"
 _HELPS = "it helps, but "
 _NOT_AGAIN = "it passed in a live session, but not in a fresh process"
 _SPENT = "not tried: the time for trials was spent"
+_VALUES = "not proven: the model reads values of the weights while it loads"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best changes that trials came upon: of the config, and of the weights."""
+
+    repair: Repair | None = None
+    weights: Sequence[WeightRepair] = ()
+
+    def doubt(self, fix: Fix) -> str | None:
+        """Why a weight map that passes proves nothing, if the search has a doubt."""
+        for found in self.weights:
+            if found.doubt is not None and any(step in fix.weight_map for step in found.operations):
+                return found.doubt
+        return None
+
+
+def tries(fix: Fix) -> bool:
+    """Whether a copy of the model can be made in which the fix is tried."""
+    return fix.applicability != "manual" and bool(fix.config_patch or fix.weight_map)
 
 
 def verify(
-    findings: Iterable[Finding],
-    config: Mapping[str, Any],
-    base: Outcome,
-    trials: Trials,
-    repair: Repair | None,
+    findings: Iterable[Finding], config: Mapping[str, Any], base: Outcome, bench: Bench, found: Found
 ) -> list[Finding]:
-    """The findings with their config patches tried; refuted fixes are gone."""
+    """The findings with their fixes tried; refuted fixes are gone."""
     return [
         replace(
             finding,
-            fixes=tuple(fix for fix in (_tried(fix, config, base, trials, repair) for fix in finding.fixes) if fix),
+            fixes=tuple(fix for fix in (_tried(fix, config, base, bench, found) for fix in finding.fixes) if fix),
         )
         for finding in findings
     ]
 
 
-def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, repair: Repair | None) -> Fix | None:
-    if not fix.config_patch or fix.applicability != "unverified":
+def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, found: Found) -> Fix | None:
+    if not tries(fix):
         return fix
     try:
         changed = apply_patch(config, fix.config_patch)
+        outcome = bench.run(changed, fix.weight_map)
     except PatchError as error:
         return replace(fix, reason=f"not tried: the patch does not fit config.json ({error})")
-    outcome = trials.run(changed)
+    except WeightMapError as error:
+        return replace(fix, reason=f"not tried: the weight map does not fit the checkpoint ({error})")
     if outcome is None:
         return replace(fix, reason=_SPENT)
+    if outcome.run.value_read is not None:
+        return replace(fix, reason=_VALUES)
+    doubt = found.doubt(fix)
+    ghosts = _GHOSTS if fix.weight_map else ""
     if not outcome.loads and stage_index(outcome.stage) <= stage_index(base.stage):
         if outcome.stage == base.stage and outcome.mismatches < base.mismatches:
-            return replace(fix, reason=f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit")
+            helps = f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit"
+            return replace(fix, reason=doubt or helps)
         return None
-    if repair is not None and repair.config == changed and not repair.unique:
+    if doubt is not None:
+        return replace(fix, reason=doubt)
+    repair = found.repair
+    if repair is not None and fix.config_patch and repair.config == changed and not repair.unique:
         return replace(fix, reason="ambiguous: another change of the same size also passes")
     if outcome.loads:
-        return replace(fix, applicability="verified", reason=LOADS)
+        return replace(fix, applicability="verified", reason=f"{LOADS}{ghosts}")
     if any(step.get("path") in _TYPE_KEYS for step in fix.config_patch):
         return replace(
             fix, reason=f"ambiguous: any family passes {base.stage}; with this one {outcome.stage} fails next"
@@ -72,7 +103,7 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, trials: Trials, r
     return replace(
         fix,
         applicability="verified",
-        reason=f"tried on a copy: {base.stage} passes with it; what fails next is {outcome.stage}",
+        reason=f"tried on a copy: {base.stage} passes with it; what fails next is {outcome.stage}{ghosts}",
     )
 
 
@@ -80,20 +111,27 @@ def _adds_number(step: Mapping[str, Any]) -> bool:
     return step.get("op") == "add" and type(step.get("value")) is int
 
 
-def confirmed(findings: Iterable[Finding], outcome: Outcome) -> list[Finding]:
+def helps(fix: Fix) -> bool:
+    """It was tried, and made more of the tensors fit without mending the stage."""
+    return fix.applicability == "unverified" and (fix.reason or "").startswith(_HELPS)
+
+
+def confirmed(findings: Iterable[Finding], outcome: Outcome, used: Collection[str]) -> list[Finding]:
     """The findings after all mends were loaded together once more, in a fresh process.
 
-    If that loads, fixes that only helped alone are verified as a set; if it does not, nothing
-    that the live session showed is called verified.
+    If that loads, fixes that only helped alone and are among those ``used`` (ids) are verified as a
+    set; if it does not, nothing that the live session showed is called verified.
     """
-    return [replace(finding, fixes=tuple(_confirmed(fix, outcome) for fix in finding.fixes)) for finding in findings]
+    return [
+        replace(finding, fixes=tuple(_confirmed(fix, outcome, used) for fix in finding.fixes)) for finding in findings
+    ]
 
 
-def _confirmed(fix: Fix, outcome: Outcome) -> Fix:
+def _confirmed(fix: Fix, outcome: Outcome, used: Collection[str]) -> Fix:
     if outcome.loads:
-        if fix.reason is not None and fix.reason.startswith(_HELPS):
-            return replace(fix, applicability="verified", reason=TOGETHER)
+        if helps(fix) and fix.id in used:
+            return replace(fix, applicability="verified", reason=f"{TOGETHER}{_GHOSTS if fix.weight_map else ''}")
         return fix
-    if fix.applicability == "verified":
+    if fix.applicability == "verified" and tries(fix):
         return replace(fix, applicability="unverified", reason=_NOT_AGAIN)
     return fix

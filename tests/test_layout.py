@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"mlx_diagnose.collectors.tensors", "mlx_diagnose.engine.rulebase", "mlx_diagnose.knowledge_base"},
     "mlx_diagnose.knowledge_base": FOUNDATION,
     "mlx_diagnose.rules": set(),
-    "mlx_diagnose.engine.rulebase": FOUNDATION | {"mlx_diagnose.knowledge_base", "mlx_diagnose.rules"},
+    "mlx_diagnose.engine.rulebase": FOUNDATION
+    | {"mlx_diagnose.adapters.shims", "mlx_diagnose.knowledge_base", "mlx_diagnose.rules"},
     "mlx_diagnose.engine.inference": FOUNDATION | {"mlx_diagnose.engine.rulebase"},
     "mlx_diagnose.engine.report": FOUNDATION
     | {

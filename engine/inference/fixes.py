@@ -52,11 +52,55 @@ def _fix(
         patch = _joined([_operation(item, resolve, memory) for resolve in resolvers for item in template.patch])
     except _Unusable as problem:
         unusable = str(problem)
-    if unusable is not None:
-        return Fix("", template.kind, title, "manual", unusable, command, (), tuple(files))
-    if template.manual:
-        return Fix("", template.kind, title, "manual", reason or MANUAL, command, tuple(patch), tuple(files))
-    return Fix("", template.kind, title, "unverified", reason or NOT_TRIED, command, tuple(patch), tuple(files))
+    weight_map: tuple[Mapping[str, Any], ...] = ()
+    environment: dict[str, str] = {}
+    if unusable is None:
+        try:
+            weight_map = _weight_map(template, resolvers, memory)
+            environment = _environment(template, resolvers[0])
+        except _Unusable as problem:
+            unusable = str(problem)
+    manual = template.manual or unusable is not None
+    default = unusable or (MANUAL if template.manual else NOT_TRIED)
+    return Fix(
+        id="",
+        kind=template.kind,
+        title=title,
+        applicability="manual" if manual else "unverified",
+        reason=default if unusable is not None else reason or default,
+        command=command,
+        config_patch=tuple(patch) if unusable is None else (),
+        files=tuple(files),
+        weight_map=weight_map,
+        shim=template.shim,
+        environment=environment,
+    )
+
+
+def _weight_map(
+    template: FixTemplate, resolvers: Sequence[Resolver], memory: WorkingMemory
+) -> tuple[Mapping[str, Any], ...]:
+    """The operations that trials found for the subjects, each once."""
+    if template.weight_map_for is None:
+        return ()
+    found: list[Mapping[str, Any]] = []
+    for resolve in resolvers:
+        subject = template.weight_map_for.text_or_none(resolve)
+        for repair in memory.of("weight_repair", subject=subject):
+            found.extend(item for item in json.loads(str(repair["operations"])) if item not in found)
+    if not found:
+        raise _Unusable("no change of the stored tensors was found that helps")
+    return tuple(found)
+
+
+def _environment(template: FixTemplate, resolve: Resolver) -> dict[str, str]:
+    found = {}
+    for name, value in template.environment:
+        text = value.text_or_none(resolve)
+        if text is None:
+            raise _Unusable(f"the value for {name} is not known")
+        found[name] = text
+    return found
 
 
 def _joined(operations: Sequence[dict[str, Any]]) -> list[Mapping[str, Any]]:

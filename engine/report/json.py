@@ -84,6 +84,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "collectors": [asdict(outcome) for outcome in report.collectors],
         **({"needs": [asdict(need) for need in report.needs]} if report.needs else {}),
         **({"written": asdict(report.written)} if report.written is not None else {}),
+        **({"mends": report.mends} if report.mends else {}),
     }
     cleaned = clean(document, sanitise.tokens(os.environ))
     assert isinstance(cleaned, dict)
@@ -193,6 +194,7 @@ def _report(document: Mapping[str, Any]) -> Report:
         collectors=tuple(CollectorOutcome(**outcome) for outcome in document["collectors"]),
         timings=dict(document["timings"]),
         network=dict(document["network"]),
+        mends=tuple(document.get("mends", ())),
         needs=tuple(Need(need["what"], need["tells"], tuple(need["rules"])) for need in document.get("needs", ())),
         written=_read_written(document["written"]) if "written" in document else None,
     )

@@ -102,6 +102,10 @@ class PatchTemplate:
 
 @dataclass(frozen=True, slots=True)
 class FixTemplate:
+    """A fix to be made. ``weight_map_for`` names the subject of a ``weight_repair`` fact, whose operations are
+    taken; ``shim`` a loader shim; ``environment`` pairs variables with their values.
+    """
+
     kind: str
     title: Template
     patch: tuple[PatchTemplate, ...]
@@ -109,6 +113,9 @@ class FixTemplate:
     files: tuple[Template, ...]
     manual: bool
     reason: Template | None
+    weight_map_for: Template | None = None
+    shim: str | None = None
+    environment: tuple[tuple[str, Template], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,11 +52,14 @@ RULE_KEYS = (
     "disabled",
 )
 FINDING_KEYS = ("stage", "confidence", "cause", "title", "subjects", "one_for", "fixes")
-FIX_KEYS = ("kind", "title", "patch", "command", "files", "manual", "reason")
+FIX_KEYS = ("kind", "title", "patch", "weight_map_for", "shim", "environment", "command", "files", "manual", "reason")
 PATCH_KEYS = ("op", "key", "from", "pointer", "from_pointer", "json", "text", "value")
 
 RULE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DEFAULT_CONFIDENCE = 0.8
+#: The kind of fix that these keys belong to.
+_KINDS_OF = {"weight_map_for": "weight-map", "shim": "loader-shim", "environment": "environment"}
 
 
 def read_rule(text: str, file: str, stem: str, *, with_cases: bool = True) -> tuple[Rule | str | None, list[Problem]]:
@@ -268,6 +271,8 @@ class _RuleReader:
                 )
         elif kind == "config-patch" and not manual:
             tree.problem(node, "a fix of kind 'config-patch' needs a patch", "Give patch, or manual: true.")
+        for name in _KINDS_OF:
+            self._only_of(keys, name, kind)
         if kind is None or title is None:
             return None
         return FixTemplate(
@@ -282,7 +287,37 @@ class _RuleReader:
             ),
             manual=bool(manual) or kind in MANUAL_FIX_KINDS,
             reason=scope.text(keys["reason"], "reason", merged=True) if "reason" in keys else None,
+            weight_map_for=scope.subject(keys["weight_map_for"], "weight_map_for")
+            if "weight_map_for" in keys
+            else None,
+            shim=self._shim(keys["shim"]) if "shim" in keys else None,
+            environment=self._environment(keys["environment"], scope) if "environment" in keys else (),
         )
+
+    def _only_of(self, keys: dict[str, Node], name: str, kind: str | None) -> None:
+        """``name`` belongs to fixes of ``name``'s own kind."""
+        if name in keys and kind not in (_KINDS_OF[name], None):
+            self._tree.problem(keys[name], f"a fix of kind {kind!r} takes no {name}", f"Use kind: {_KINDS_OF[name]}.")
+
+    def _shim(self, node: Node) -> str | None:
+        from mlx_diagnose.adapters.shims import names
+
+        name = self._tree.text(node, "shim")
+        if name is not None and name not in names():
+            self._tree.problem(
+                node, f"there is no loader shim {name!r}", did_you_mean(name, names()) or one_of(names())
+            )
+        return name
+
+    def _environment(self, node: Node, scope: Scope) -> tuple[tuple[str, Template], ...]:
+        found: list[tuple[str, Template]] = []
+        for name, (key, value) in (self._tree.mapping(node, "environment") or {}).items():
+            if not VARIABLE.fullmatch(name):
+                self._tree.problem(key, f"{name!r} is not the name of a variable")
+            text = scope.text(value, f"environment.{name}")
+            if text is not None:
+                found.append((name, text))
+        return tuple(found)
 
     def _patch(self, node: Node, scope: Scope) -> PatchTemplate | None:
         tree = self._tree

@@ -268,10 +268,16 @@ def test_a_name_with_a_nul_is_in_no_renaming() -> None:
     assert not looked(received, model).of("tensor_rename")
 
 
-def test_equal_names_of_other_shapes_are_no_renaming() -> None:
+def test_names_that_agree_but_for_a_prefix_are_renamed_though_a_width_is_wrong_as_well() -> None:
     shapes = language_model()
     wider = language_model(width=128)
-    assert not looked(table(shapes), table(prefixed("model", wider))).of("tensor_rename")
+    (fact,) = looked(table(shapes), table(prefixed("model", wider))).of("tensor_rename")
+    assert (fact["style"], fact["wanted"], fact["count"], fact["ambiguous"]) == (
+        "prefix-removed",
+        "model",
+        len(shapes),
+        False,
+    )
 
 
 prefix_parts = st.lists(

@@ -27,6 +27,7 @@ from tests.specimens import hub as hub_cache
 from tests.specimens import recipe, tables, write_directory, write_weights
 from tests.specimens.layouts import permuted
 from tests.specimens.recipe import MAIN_FILE, Files, Specimen, Tensors
+from tests.specimens.values import carry_over
 
 #: A name that holds no family's name.
 NEUTRAL_NAME = "checkpoint"
@@ -61,6 +62,8 @@ class Draft:
     files: Files
     name: str
     config_text: str | None = None
+    #: Where the values of a tensor come from that has another name in the specimen, or other axes.
+    origins: dict[str, tuple[str, tuple[int, ...] | None]] = field(default_factory=dict)
     finish: list[Callable[[Path], object]] = field(default_factory=list)
 
     @property
@@ -101,6 +104,12 @@ def _written(draft: Draft) -> Specimen:
     text = json.dumps(draft.config, indent=2, ensure_ascii=False) + "\n"
     (path / "config.json").write_text(text if draft.config_text is None else draft.config_text, encoding="utf-8")
     write_weights(path, draft.files, body="random" if whole.body == "random" else "hole")
+    if whole.body == "random":
+        for file, tensors in draft.files.items():
+            if file in whole.files:
+                carry_over(
+                    whole.path / file, path / file, {name: draft.origins.get(name, (name, None)) for name in tensors}
+                )
     for step in draft.finish:
         step(path)
     config = draft.config if isinstance(draft.config, dict) else {}
@@ -232,12 +241,14 @@ def directory_named(draft: Draft, name: str) -> tuple[str, Truth]:
 
 def prefix_added(draft: Draft, prefix: str = "module.") -> tuple[str, Truth]:
     """Every tensor with one prefix too many."""
+    draft.origins |= {prefix + name: (name, None) for name in draft.tensors}
     draft.files[draft.main] = {prefix + name: tensor for name, tensor in draft.tensors.items()}
     return f"every tensor got the prefix {prefix}", Truth("weights/renamed", (prefix,))
 
 
 def prefix_removed(draft: Draft, prefix: str) -> tuple[str, Truth]:
     """The tensors of one part without its prefix."""
+    draft.origins |= {name.removeprefix(prefix): (name, None) for name in draft.tensors}
     draft.files[draft.main] = {name.removeprefix(prefix): tensor for name, tensor in draft.tensors.items()}
     return f"the prefix {prefix} was removed", Truth("weights/renamed", (prefix,))
 
@@ -246,6 +257,7 @@ def tensor_renamed(draft: Draft, name: str | None = None, to: str | None = None)
     """One tensor under another name."""
     name = name or _plain(draft)
     to = to or f"{name}_renamed"
+    draft.origins[to] = (name, None)
     draft.files[draft.main] = {(to if old == name else old): tensor for old, tensor in draft.tensors.items()}
     return f"{name} was renamed to {to}", Truth("weights/renamed", (name, to))
 
@@ -274,6 +286,7 @@ def shape_changed(draft: Draft, name: str | None = None) -> tuple[str, Truth]:
 def convolution_transposed(draft: Draft, name: str | None = None) -> tuple[str, Truth]:
     """One convolution with its last two axes exchanged."""
     name = name or next(name for name, (_, shape) in draft.tensors.items() if len(shape) == 3 and len(set(shape)) == 3)
+    draft.origins[name] = (name, (0, 2, 1))
     draft.tensors[name] = permuted(draft.tensors[name], (0, 2, 1))
     return f"{name} was transposed", Truth("weights/layout", (name,), ("weights/shape",))
 

@@ -1,0 +1,319 @@
+"""Changes of the checkpoint's tensors that might mend a load, read off names, shapes and order.
+
+Differences are told by what ``sanitize`` gave to the model, but operations apply to what is stored:
+each candidate therefore has *ways*, the stored names or orders of axes that may lead there, and the
+loader tells which does. Nothing here decides. A candidate whose passing would prove nothing
+(several assignments fit; the model may need what is dropped) says so in ``doubt``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mlx_diagnose.adapters.name_template import escaped
+from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.tensor_layouts import Permutation, fitting
+from mlx_diagnose.collectors.tensor_names import collapse, expand, split_indices
+from mlx_diagnose.collectors.tensor_renames import Renaming
+from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
+from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.collectors.weights_difference import Difference
+from mlx_diagnose.engine import weight_patterns
+
+Operations: TypeAlias = tuple[Mapping[str, Any], ...]
+
+#: Candidates, ways of one, and operations of a way that are tried at most.
+MAX_CANDIDATES = 24
+MAX_WAYS = 4
+MAX_OPERATIONS = 200
+#: Buffers that frameworks save and compute again: a model does not need them stored.
+_BUFFERS = ("inv_freq", "position_ids", "num_batches_tracked", "total_ops", "total_params", "causal_mask")
+
+AMBIGUOUS = "ambiguous: the shapes allow other assignments, and the names do not tell which is right"
+AXES = "ambiguous: axes of equal length leave several orders, and the shapes do not tell which is right"
+NEEDED = (
+    "it would hide a fault: these tensors belong to modules that the model has, so what the checkpoint was "
+    "trained with is not what is built"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCandidate:
+    """One change: what it is about (as the facts call it), its ways, how many tensors it moves, and any doubt."""
+
+    operation: str
+    subject: str
+    ways: tuple[Operations, ...]
+    tensors: int
+    wanted: str | None = None
+    doubt: str | None = None
+
+
+def weight_candidates(stored: TensorTable, difference: Difference | None, run: LoadRun) -> list[WeightCandidate]:
+    """All candidates, those that explain most first."""
+    if difference is None or run.tensors is None:
+        return list(_wrapped(stored))
+    received, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
+    found = [
+        *_renames(stored, difference),
+        *_layouts(stored, difference, received, model),
+        *_splits(stored, difference, received, model),
+        *_drops(stored, difference, received, model),
+    ]
+    return sorted(found, key=lambda candidate: (candidate.operation == "drop", -candidate.tensors))[:MAX_CANDIDATES]
+
+
+def _limited(ways: Iterator[Sequence[Mapping[str, Any]]]) -> tuple[Operations, ...]:
+    kept: list[Operations] = []
+    for way in ways:
+        operations = tuple(way)
+        if operations and len(operations) <= MAX_OPERATIONS and operations not in kept:
+            kept.append(operations)
+        if len(kept) == MAX_WAYS:
+            break
+    return tuple(kept)
+
+
+# -- names ---------------------------------------------------------------------------------
+
+
+def _wrapped(stored: TensorTable) -> Iterator[WeightCandidate]:
+    """Before names could be compared: one first part that all tensors share may be a wrapper's."""
+    first = {name.partition(".")[0] for name in stored}
+    if len(first) == 1 and len(stored) > 1 and all("." in name for name in stored):
+        pairs = {name: name.partition(".")[2] for name in stored}
+        operations = weight_patterns.renames(pairs, stored.keys(), ())
+        yield WeightCandidate("rename", clean(next(iter(stored))), (tuple(operations),), len(stored), None)
+
+
+def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCandidate]:
+    before = {now: old for old, now in difference.names.items()}
+    unfit = {*difference.unexpected, *difference.shape}
+    kept = {old for old, now in difference.names.items() if now not in unfit}
+    for renaming in (*difference.renamings, *difference.lost):
+        pairs = [(before.get(found, found), found, wanted) for found, wanted in renaming.pairs]
+        if all(old in stored for old, _, _ in pairs):
+            ways = _limited(
+                weight_patterns.renames(way, stored.keys(), kept) for way in _stored_names(renaming, pairs, difference)
+            )
+            if ways:
+                yield WeightCandidate(
+                    "rename",
+                    clean(renaming.pairs[0][0]),
+                    ways,
+                    len(pairs),
+                    clean(renaming.wanted),
+                    AMBIGUOUS if renaming.ambiguous else None,
+                )
+
+
+def _stored_names(
+    renaming: Renaming, pairs: Sequence[tuple[str, str, str]], difference: Difference
+) -> Iterator[dict[str, str]]:
+    """What the tensors may have to be called in the file: the least change of the names they have first."""
+    if renaming.style == "prefix-added":
+        # A wrapper may stand before a name that sanitize itself shortens: part after part is taken away.
+        parts = renaming.found.split(".")
+        for count in range(1, len(parts)):
+            taken = ".".join(parts[:count]) + "."
+            if all(old.startswith(taken) for old, _, _ in pairs):
+                yield {old: old.removeprefix(taken) for old, _, _ in pairs}
+    usual = Counter(
+        _change(old, now) for old, now in difference.names.items() if now != old and _change(old, now) is not None
+    )
+    changes = [change for change, _ in usual.most_common(3) if change is not None]
+    own = {_change(old, found) for old, found, _ in pairs if old != found}
+    ways: list[dict[str, str]] = []
+    for before, after in [change for change in own if change is not None]:
+        ways.append({old: _swapped(wanted, after, before) for old, _, wanted in pairs})
+    ways.append({old: wanted for old, _, wanted in pairs})
+    for before, after in changes:
+        ways.append({old: _swapped(wanted, after, before) for old, _, wanted in pairs})
+    if not own:
+        # What sanitize does to the names of the others it will do to these; nearest to the stored name first.
+        ways.sort(key=lambda way: -sum(_shared(old, new) for old, new in way.items()))
+    for way in ways:
+        if any(old != new for old, new in way.items()) and len(set(way.values())) == len(way):
+            yield {old: new for old, new in way.items() if old != new}
+
+
+def _change(old: str, now: str) -> tuple[str, str] | None:
+    """The prefixes in which two names differ, None where their endings do too."""
+    left, right = old.split("."), now.split(".")
+    same = 0
+    while same < min(len(left), len(right)) and left[-1 - same] == right[-1 - same]:
+        same += 1
+    if same == 0:
+        return None
+    return ".".join(left[: len(left) - same]), ".".join(right[: len(right) - same])
+
+
+def _swapped(name: str, prefix: str, to: str) -> str:
+    """``name`` with ``to`` in the place of ``prefix``; as it is where it does not begin so."""
+    if prefix and name != prefix and not name.startswith(f"{prefix}."):
+        return name
+    rest = name[len(prefix) :].removeprefix(".") if prefix else name
+    return f"{to}.{rest}" if to and rest else to or rest
+
+
+def _shared(old: str, new: str) -> int:
+    left, right = old.split("."), new.split(".")
+    return next((at for at, (one, other) in enumerate(zip(left, right, strict=False)) if one != other), len(left))
+
+
+# -- order of axes -------------------------------------------------------------------------
+
+
+def _layouts(
+    stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
+) -> Iterator[WeightCandidate]:
+    before = {now: old for old, now in difference.names.items()}
+    rows: list[tuple[str, tuple[tuple[Permutation, ...], tuple[Permutation, ...]]]] = []
+    for name in difference.shape:
+        wanted = fitting(received[name].shape, model[name].shape)
+        old = before.get(name)
+        if wanted and old is not None and len(stored[old].shape) == len(received[name].shape):
+            rows.append((name, (wanted, fitting(stored[old].shape, received[name].shape))))
+    shown = _shown_orders(stored, difference, received)
+    for group in collapse(rows):
+        wanted, applied = group.key
+        names = [before[name] for name in expand(group.pattern)]
+        orders = list(dict.fromkeys((wanted[0], *map(_inverse, applied))))
+        yield WeightCandidate(
+            "transpose",
+            clean(group.pattern),
+            _limited(
+                weight_patterns.on_names({"op": "transpose", "axes": list(order)}, names, stored.keys())
+                for order in orders
+            ),
+            len(names),
+            doubt=AXES if len(wanted) > 1 and not shown & set(wanted) else None,
+        )
+
+
+def _shown_orders(stored: TensorTable, difference: Difference, received: TensorTable) -> set[Permutation]:
+    """Orders in which sanitize takes the axes of tensors that leave no choice."""
+    shown = set()
+    for old, now in difference.names.items():
+        if old in stored and now in received and stored[old].shape != received[now].shape:
+            orders = fitting(stored[old].shape, received[now].shape)
+            if len(orders) == 1:
+                shown.add(orders[0])
+    return shown
+
+
+def _inverse(order: Permutation) -> Permutation:
+    return tuple(order.index(axis) for axis in range(len(order)))
+
+
+# -- parts ---------------------------------------------------------------------------------
+
+#: Projections that are kept as one tensor or as several, in the order in which they lie in the one.
+_PARTED = (("q", "k", "v"), ("gate", "up"))
+_WHOLE = (("qkv", "in_proj", "c_attn", "query_key_value", "wqkv", "qkv_proj"), ("gate_up",))
+
+
+def _splits(
+    stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
+) -> Iterator[WeightCandidate]:
+    before = {now: old for old, now in difference.names.items()}
+    missing, unexpected = set(difference.missing), set(difference.unexpected)
+    for letters, wholes in zip(_PARTED, _WHOLE, strict=True):
+        splits: list[dict[str, Any]] = []
+        joins: list[dict[str, Any]] = []
+        for name in unexpected:
+            module, _, kind = name.rpartition(".")
+            owner, _, last = module.rpartition(".")
+            if any(word in last for word in wholes):
+                parts = _parts_of(owner, kind, letters, missing)
+                sizes = [model[part].shape[0] for part in parts]
+                if parts and sum(sizes) == received[name].shape[0] and name in before:
+                    splits.append({"op": "split", "from": before[name], "axis": 0, "to": parts, "sizes": sizes})
+        for name in missing:
+            module, _, kind = name.rpartition(".")
+            owner, _, last = module.rpartition(".")
+            if any(word in last for word in wholes):
+                parts = _parts_of(owner, kind, letters, unexpected)
+                whole = sum(received[part].shape[0] for part in parts)
+                if parts and whole == model[name].shape[0] and all(part in before for part in parts):
+                    joins.append({"op": "join", "from": [before[part] for part in parts], "axis": 0, "to": name})
+        for operation, made in (("split", splits), ("join", joins)):
+            if made:
+                made.sort(key=lambda one: str(one["from"]))
+                subject = made[0]["from"] if operation == "split" else made[0]["to"]
+                yield WeightCandidate(operation, clean(str(subject)), _limited(iter([_templated(made)])), len(made))
+
+
+def _parts_of(owner: str, kind: str, letters: Sequence[str], names: set[str]) -> list[str]:
+    """The tensors beside each other that are the parts, in order; empty unless each is there once."""
+    parts = []
+    for letter in letters:
+        fitting_names = [
+            name
+            for name in names
+            if name.rpartition(".")[2] == kind
+            and name.rpartition(".")[0].rpartition(".")[0] == owner
+            and name.rpartition(".")[0].rpartition(".")[2].split("_")[0].lstrip("w")
+            in (letter, *_SPELT.get(letter, ()))
+        ]
+        if len(fitting_names) != 1:
+            return []
+        parts.append(fitting_names[0])
+    return parts
+
+
+_SPELT: Mapping[str, tuple[str, ...]] = {"q": ("query",), "k": ("key",), "v": ("value",)}
+
+
+def _templated(operations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same operation on the tensors of many layers as one, where they differ in one number only."""
+
+    def pattern(name: str) -> str:
+        texts, at = split_indices(name)
+        places = [f"{{{letter}}}" for letter, _ in zip("ijklmnop", at, strict=False)]
+        return escaped(texts[0]) + "".join(
+            f"{place}{escaped(text)}" for place, text in zip(places, texts[1:], strict=True)
+        )
+
+    made: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        changed = {
+            key: [pattern(name) for name in value] if key in ("from", "to") and isinstance(value, list) else value
+            for key, value in operation.items()
+        }
+        changed |= {
+            key: pattern(str(value))
+            for key, value in changed.items()
+            if key in ("from", "to") and isinstance(value, str)
+        }
+        made.setdefault(repr(changed), changed)
+    return list(made.values())
+
+
+# -- tensors too many ----------------------------------------------------------------------
+
+
+def _drops(
+    stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
+) -> Iterator[WeightCandidate]:
+    """What the model has no place for, where it lacks nothing."""
+    if difference.missing or difference.shape or not difference.unexpected:
+        return
+    before = {now: old for old, now in difference.names.items()}
+    names = [before[name] for name in difference.unexpected if name in before]
+    if len(names) < len(difference.unexpected):
+        return
+    # By the names in the file: what sanitize puts before them may be the name of the whole model.
+    parts = {old.partition(".")[0] for old, now in difference.names.items() if now in model}
+    apart = all(name.partition(".")[0] not in parts or name.rpartition(".")[2] in _BUFFERS for name in names)
+    groups = collapse((name, str(received[name].shape)) for name in difference.unexpected)
+    yield WeightCandidate(
+        "drop",
+        clean(groups[0].pattern),
+        _limited(iter([weight_patterns.on_names({"op": "drop"}, names, stored.keys())])),
+        len(names),
+        doubt=None if apart else NEEDED,
+    )

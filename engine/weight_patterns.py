@@ -1,0 +1,133 @@
+"""Operations on many tensors written as few: a prefix, or a tensor of every layer, in one template."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from mlx_diagnose.adapters.name_template import escaped
+from mlx_diagnose.collectors.tensor_names import split_indices
+
+Operation: TypeAlias = dict[str, Any]
+Indices: TypeAlias = tuple[int, ...]
+
+_PLACES = "ijklmnop"
+
+
+def renames(pairs: Mapping[str, str], names: Collection[str], kept: Collection[str]) -> list[Operation]:
+    """Operations that give each tensor of ``pairs`` its other name.
+
+    ``names`` are all there are; those in ``kept`` fit as they are called and are not touched.
+    Others may be, where one prefix is changed in all of them.
+    """
+    prefixes = {_prefixes(old, new) for old, new in pairs.items()}
+    if len(prefixes) == 1:
+        ((old, new),) = prefixes
+        reached = [name for name in names if not old or name.startswith(f"{old}.")]
+        moved = {_moved(name, old, new) for name in reached}
+        stays = set(names) - set(reached)
+        if len(pairs) > 1 and not set(reached) & set(kept) and not moved & stays:
+            return [{"op": "rename", "from": _under(old), "to": _under(new)}]
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[Indices, tuple[str, str]]] = {}
+    single: list[Operation] = []
+    for old, new in pairs.items():
+        (before, at), (after, now) = split_indices(old), split_indices(new)
+        if at == now and at:
+            groups.setdefault((before, after), {})[at] = (old, new)
+        else:
+            single.append({"op": "rename", "from": escaped(old), "to": escaped(new)})
+    existing = _by_texts(names)
+    for (before, after), members in groups.items():
+        for pattern, places in _patterns(before, members.keys(), existing[before]):
+            single.append({"op": "rename", "from": pattern, "to": _joined(after, places)})
+    return single
+
+
+def on_names(operation: Mapping[str, Any], wanted: Iterable[str], names: Collection[str]) -> list[Operation]:
+    """``operation`` on each tensor of ``wanted`` and no other; its name is put in as ``name``."""
+    found: list[Operation] = []
+    groups: dict[tuple[str, ...], dict[Indices, None]] = {}
+    for name in wanted:
+        texts, at = split_indices(name)
+        if at:
+            groups.setdefault(texts, {})[at] = None
+        else:
+            found.append({**operation, "name": escaped(name)})
+    existing = _by_texts(names)
+    for texts, members in groups.items():
+        found.extend({**operation, "name": pattern} for pattern, _ in _patterns(texts, members.keys(), existing[texts]))
+    return found
+
+
+def _prefixes(old: str, new: str) -> tuple[str, str]:
+    """What stands before the longest common ending of whole parts; of one tensor's two names."""
+    left, right = old.split("."), new.split(".")
+    same = 0
+    for one, other in zip(reversed(left), reversed(right), strict=False):
+        if one != other:
+            break
+        same += 1
+    return ".".join(left[: len(left) - same]), ".".join(right[: len(right) - same])
+
+
+def _moved(name: str, old: str, new: str) -> str:
+    rest = name[len(old) + 1 :] if old else name
+    return f"{new}.{rest}" if new else rest
+
+
+def _under(prefix: str) -> str:
+    return f"{escaped(prefix)}.{{rest}}" if prefix else "{rest}"
+
+
+def _by_texts(names: Iterable[str]) -> dict[tuple[str, ...], set[Indices]]:
+    existing: dict[tuple[str, ...], set[Indices]] = {}
+    for name in names:
+        texts, at = split_indices(name)
+        existing.setdefault(texts, set()).add(at)
+    return existing
+
+
+def _patterns(
+    texts: tuple[str, ...], members: Collection[Indices], existing: Collection[Indices]
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Templates that mean exactly ``members`` of the ``existing`` ones, with what stands for each number."""
+    if len(members) == 1:
+        (at,) = members
+        places = [str(number) for number in at]
+        yield _joined(texts, places), places
+        return
+    axes = [sorted({at[axis] for at in members}) for axis in range(len(texts) - 1)]
+    size = 1
+    for axis in axes:
+        size *= len(axis)
+    whole = set(members) == set(existing)
+    if size == len(members) or whole:
+        named: list[str] = []
+        plain: list[str] = []
+        for letter, axis in zip(_PLACES, axes, strict=False):
+            if len(axis) == 1:
+                named.append(str(axis[0]))
+                plain.append(str(axis[0]))
+            else:
+                named.append(f"{{{letter}}}" if whole else f"{{{letter}:{_runs(axis)}}}")
+                plain.append(f"{{{letter}}}")
+        yield _joined(texts, named), plain
+        return
+    for at in members:
+        places = [str(number) for number in at]
+        yield _joined(texts, places), places
+
+
+def _runs(axis: Sequence[int]) -> str:
+    runs: list[list[int]] = []
+    for number in axis:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}..{last}" for first, last in runs)
+
+
+def _joined(texts: Sequence[str], places: Sequence[str]) -> str:
+    escaped_texts = [escaped(text) for text in texts]
+    return escaped_texts[0] + "".join(f"{place}{text}" for place, text in zip(places, escaped_texts[1:], strict=True))
