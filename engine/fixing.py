@@ -149,7 +149,11 @@ class _Order:
 
 
 def chosen(report: Report) -> list[Fix]:
-    """The verified fixes to make, in the order in which they were found: the first one of each root cause."""
+    """The fixes to make, in their order: those that were found to make the model load, if they are all verified,
+    else the first verified one of each root cause."""
+    by_id = {fix.id: fix for finding in report.findings for fix in finding.fixes if fix.applicability == "verified"}
+    if report.mends and all(name in by_id for name in report.mends):
+        return [by_id[name] for name in report.mends]
     found: dict[str, Fix] = {}
     for finding in report.findings:
         if not finding.root or finding.severity != "error":
