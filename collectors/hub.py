@@ -86,20 +86,6 @@ class RemoteModel:
         return "config.json" not in self.gaps
 
 
-def is_loadable(snapshot: Path | None) -> bool:
-    """Whether a cached snapshot has all that the loader looks for: the hub need not be asked."""
-    if snapshot is None or not (snapshot / "config.json").is_file():
-        return False
-    shards: set[str] = set()
-    for index in snapshot.glob("*.index.json"):
-        try:
-            shards |= set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (OSError, ValueError, LookupError, AttributeError, TypeError):
-            continue
-    there = {file.name for pattern in ("*.safetensors", "*.npz") for file in snapshot.glob(pattern) if file.is_file()}
-    return bool(there) and all(shard in there for shard in shards if hub_names.is_read_by_loader(shard))
-
-
 def examine(
     client: HubClient,
     repo: str,
@@ -182,7 +168,8 @@ def _fetch(client: HubClient, model: RemoteModel) -> None:
     each = max(client.meter.requests - before, 2)
     _get(client, model, first[1:], {}, commit)
     left = REQUESTS - client.meter.requests - 2 * len(model.weights)
-    rest = small[len(first) :][: max(left // each, 0)]
+    asked = small[len(first) :]
+    rest = [file for at, file in enumerate(asked) if at < left // each or hub_names.is_read_natively(file.name)]
     names = _indexed(model)
     spare = int(_SPARE * sum(file.size or 0 for file in [*first, *rest]) / max(len(model.weights), 1))
     guesses = {

@@ -14,13 +14,14 @@ _UNFIT = re.compile('[\x00-\x1f\x7f\\\\:*?"<>|\ud800-\udfff]')
 _LONGEST = 240
 
 #: Small files that a load reads, and those that only people read.
-_TEXTS = {".json", ".txt", ".jinja", ".yaml", ".yml", ".tiktoken", ".model", ".jsonl"}
+_TEXTS = {".json", ".txt", ".jinja", ".yaml", ".yml", ".tiktoken", ".model", ".jsonl", ".spm", ".vocab", ".bpe"}
 _PEOPLE = re.compile(r"(readme|licen[cs]e|notice|changelog|citation|requirements).*", re.IGNORECASE)
 #: A vocabulary takes some 20 MB at most; what is larger is data.
 _SMALL = 32 << 20
 #: Of whatever kind: statistics, filter banks.
 _TINY = 4 << 20
 
+_NATIVE = (".model", ".tiktoken", ".spm", ".vocab", ".bpe")
 #: What nearly every load reads, in order.
 _FIRST = ("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 
@@ -77,6 +78,11 @@ def is_fetched_on_demand(name: str, size: int | None) -> bool:
     return is_safetensors(name) or is_small(name, size) or (size is not None and size <= _TINY)
 
 
+def is_read_natively(name: str) -> bool:
+    """Whether native code reads the file, which nobody sees: tokenizers, sentencepiece, tiktoken."""
+    return name.rpartition("/")[2] == "tokenizer.json" or name.endswith(_NATIVE)
+
+
 def priority(name: str, present: frozenset[str]) -> int | None:
     """How soon a small file is wanted, the least first; None where a load does not read it unasked.
 
@@ -95,6 +101,4 @@ def priority(name: str, present: frozenset[str]) -> int | None:
         return 1
     if "tokenizer.json" not in present and name in ("vocab.json", "merges.txt", "vocab.txt", "special_tokens_map.json"):
         return 5
-    if name.endswith((".tiktoken", ".model")):
-        return 6
-    return None
+    return 6 if is_read_natively(name) else None

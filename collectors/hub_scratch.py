@@ -17,6 +17,9 @@ from pathlib import Path
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_names import is_safe
 
+#: Time of the last access, in seconds of the epoch, of what nobody has read.
+_NEVER = 1
+
 
 class ScratchCache:
     """The cache ``root``/hub; holes of files of which nothing is known lie in ``root``/unfetched."""
@@ -31,6 +34,22 @@ class ScratchCache:
             for entry in real.iterdir():
                 if "--" in entry.name:
                     os.symlink(os.path.abspath(entry), self.path / entry.name)
+
+    def read_natively(self) -> list[str]:
+        """Holes, as paths below :attr:`unfetched`, that native code has read.
+
+        Python's own reads are stopped before they happen. Others show in the time of the last
+        access, where the file system keeps it (unless mounted with noatime).
+        """
+        found = []
+        for folder, _, files in os.walk(self.unfetched):
+            for file in files:
+                path = Path(folder, file)
+                # What a .bin holds we look up ourselves (weight_formats).
+                if path.suffix != ".bin" and path.stat().st_atime != _NEVER:
+                    os.utime(path, (_NEVER, path.stat().st_mtime))
+                    found.append(path.relative_to(self.unfetched).as_posix())
+        return sorted(found)
 
     def repository(self, repo: str, commit: str, revision: str | None) -> ScratchRepository:
         """An empty snapshot of ``repo``, in place of what the user's cache has of it."""
@@ -74,6 +93,7 @@ class ScratchRepository:
         hole.parent.mkdir(parents=True, exist_ok=True)
         with hole.open("wb") as target:
             target.truncate(size or 0)
+        os.utime(hole, (_NEVER, hole.stat().st_mtime))
         os.symlink(hole, place)
 
     def is_held(self, file: str) -> bool:

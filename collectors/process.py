@@ -87,6 +87,7 @@ class PatientProcess:
         self._deadline = time.monotonic() + limits.seconds
         self._started = False
         self._buffer = bytearray()
+        self._forgotten = (0, 0)
         self._folder = tempfile.TemporaryDirectory(prefix="diagnose-")
         self._stdout, self._stderr = Path(self._folder.name, "stdout"), Path(self._folder.name, "stderr")
         bootstrap = Path(probes.__file__).with_name("bootstrap.py").read_text(encoding="utf-8")
@@ -283,7 +284,11 @@ class PatientProcess:
 
     def output(self) -> tuple[str, str]:
         """The last part of what the patient printed: (stdout, stderr)."""
-        return _tail(self._stdout), _tail(self._stderr)
+        return _tail(self._stdout, self._forgotten[0]), _tail(self._stderr, self._forgotten[1])
+
+    def forget_output(self) -> None:
+        """Let :meth:`output` tell only what is printed from now on."""
+        self._forgotten = (self._stdout.stat().st_size, self._stderr.stat().st_size)
 
     def close(self) -> None:
         """End the session, the process and everything it started, and remove its files."""
@@ -303,10 +308,10 @@ class PatientProcess:
         self._folder.cleanup()
 
 
-def _tail(file: Path) -> str:
+def _tail(file: Path, start: int) -> str:
     try:
         with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - _KEPT_OUTPUT))
+            stream.seek(max(start, file.stat().st_size - _KEPT_OUTPUT))
             return stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

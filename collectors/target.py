@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -105,6 +106,20 @@ def cached_snapshot(repo_id: str, revision: str | None, environ: Mapping[str, st
         commit = (repository / "refs" / revision).read_text(encoding="utf-8").strip() or revision
     snapshot = repository / "snapshots" / commit
     return snapshot if re.fullmatch(r"[\w.-]+", commit) and os.path.isdir(snapshot) else None
+
+
+def is_loadable(snapshot: Path | None) -> bool:
+    """Whether a cached snapshot has all that the loader looks for: the hub need not be asked."""
+    if snapshot is None or not (snapshot / "config.json").is_file():
+        return False
+    shards: set[str] = set()
+    for index in snapshot.glob("*.index.json"):
+        try:
+            shards |= set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (OSError, ValueError, LookupError, AttributeError, TypeError):
+            continue
+    there = {file.name for pattern in ("*.safetensors", "*.npz") for file in snapshot.glob(pattern) if file.is_file()}
+    return bool(there) and all(shard in there for shard in shards if "/" not in shard)
 
 
 def offline_by_user(environ: Mapping[str, str] = os.environ) -> bool:

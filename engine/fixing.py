@@ -19,7 +19,7 @@ from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.adapter_run import failure_of
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
-from mlx_diagnose.collectors.target import Located
+from mlx_diagnose.collectors.target import Located, is_loadable
 from mlx_diagnose.engine.adapter_files import AdapterFiles, adapter_files, adapter_for
 from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
 from mlx_diagnose.engine.options import Options
@@ -90,6 +90,9 @@ class _Order:
             return Written(None, True, "the model loads; there is nothing to mend")
         if self.located.directory is None or self.mend.empty:
             return self.written(None, _not_written(self.report, self.fixes))
+        if self.located.source == "hub" and not is_loadable(self.located.directory):
+            download = f"hf download {self.located.model}"
+            return self.written(None, f"the weights are not on this machine: {download}, then ask for the fix again")
         return None
 
     @cached_property

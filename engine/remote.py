@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.process import PatientProcess
-from mlx_diagnose.collectors.target import Located, offline_by_user
+from mlx_diagnose.collectors.target import Located, is_loadable, offline_by_user
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.options import Options
 
@@ -32,8 +32,6 @@ def is_asked(options: Options, located: Located) -> bool:
     """Whether the hub is to be asked: for a hub id that is not whole in the cache, unless somebody forbids it."""
     if located.source != "hub" or options.offline is True or (options.offline is None and offline_by_user()):
         return False
-    from mlx_diagnose.collectors.hub import is_loadable
-
     return not is_loadable(located.directory)
 
 
@@ -83,8 +81,13 @@ class Remote:
             return run
         self._client.extend(SECONDS)
         for _ in range(MAX_ROUNDS):
-            if process.ending is not None or not (self._fetch(run) or self._companions(run)):
+            if process.ending is not None:
                 break
+            unseen = self._cache.read_natively()
+            run.wanted.extend(unseen)
+            if not (self._fetch(run) or self._companions(run)):
+                return run if run.loads or not unseen else _undecided(run, unseen[0])
+            process.forget_output()
             self._progress("loading the model lazily, with what it asked for")
             request = process.request(load=self._located.load, ghost=True, revision=self._revision, traced=self._traced)
             run = run.successor().take(request)
@@ -123,6 +126,11 @@ class Remote:
 
         for model in self.models.values():
             hub_facts.collect(memory, model, self._client)
+
+
+def _undecided(run: LoadRun, file: str) -> LoadRun:
+    """``run``, in which native code read a file that could not be fetched: its failure says nothing."""
+    return replace(run, value_read={"stage": run.failed_stage, "operation": f"open {file}", "file": None, "line": None})
 
 
 def _patterns(executable: str, category: str | None, name: str) -> tuple[str, ...] | None:

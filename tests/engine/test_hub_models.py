@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mlx_diagnose.engine.fixing import write_fixes
 from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
@@ -94,6 +95,13 @@ def test_a_fault_of_the_config_is_found_and_its_fix_verified_without_a_weight(
     assert roots(report)[0][0] == "config/renamed-key"
     assert report.findings[0].fixes[0].applicability == "verified"
     assert report.network["bytes"] < 100_000
+
+    # A copy without weights is no model: nothing is written.
+    written = write_fixes(report, Options(model=model), tmp_path / "mended")[0].written
+    assert written is not None
+    assert (written.path, written.loads) == (None, False)
+    assert f"hf download {model}" in str(written.reason)
+    assert not (tmp_path / "mended").exists()
 
 
 def test_what_the_load_asks_for_is_fetched_on_the_way(hub: HubServer, home: Path, tmp_path: Path) -> None:
