@@ -72,9 +72,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @settings(deadline=None, max_examples=300)
-@given(made=_recipes(), block=st.sampled_from([1, 7, 64, 1 << 20]))
+@given(made=_recipes(), block=st.sampled_from([1, 7, 64, 1 << 20]), with_numpy=st.sampled_from([0, 1 << 20]))
 def test_reordering_cutting_and_joining(
-    scratch: int, made: tuple[Recipe, dict[str, np.ndarray[Any, Any]]], block: int
+    scratch: int, made: tuple[Recipe, dict[str, np.ndarray[Any, Any]]], block: int, with_numpy: int
 ) -> None:
     recipe, arrays = made
     places = {}
@@ -85,6 +85,7 @@ def test_reordering_cutting_and_joining(
         at += values.nbytes
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tensor_stream, "BLOCK", block)
+        patched.setattr(tensor_stream, "WITH_NUMPY", with_numpy)
         patched.setattr(tensor_stream, "PIECE", min(block, 16))
         data = b"".join(stream(form(recipe), lambda name: (scratch, places[name])))
     expected = _expected(recipe, arrays)
