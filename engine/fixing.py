@@ -14,6 +14,7 @@ from mlx_diagnose.adapters.model_copy import CopiedFile
 from mlx_diagnose.adapters.model_directory import WrittenDirectory, check_target, write_directory, write_texts
 from mlx_diagnose.adapters.preview import preview
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
+from mlx_diagnose.adapters.source_patch import SourcePatch
 from mlx_diagnose.adapters.undo import UNDO, undo_record
 from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.adapter_run import failure_of
@@ -23,6 +24,7 @@ from mlx_diagnose.collectors.target import Located, is_loadable
 from mlx_diagnose.engine.adapter_files import AdapterFiles, adapter_files, adapter_for
 from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
 from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.source_fixes import patches_for, seen_of
 
 #: Folder of mended copies. A copy keeps its original's name, which steers mlx-audio's resolution.
 FOLDER = "diagnose-fixed"
@@ -42,20 +44,22 @@ def write_fixes(
     A mended copy where files of the model change, else an adapter alone. Nothing is written where
     nothing is broken or nothing is verified: ``report.written`` says so.
     """
-    order = _Order.of(report, options, out)
+    order = _Order.of(report, options, out, progress)
     if order.nothing is not None:
         return replace(report, written=order.nothing), None
     try:
-        made = order.carry_out(progress)
+        made = order.carry_out()
     except UnwritableError as error:
         reason = " ".join(part for part in (error.what, error.why) if part)
         return replace(report, written=order.written(None, reason)), error
     return replace(report, written=order.written(made)), None
 
 
-def show_fixes(report: Report, options: Options, out: Path | None) -> Report:
+def show_fixes(
+    report: Report, options: Options, out: Path | None, progress: Callable[[str], None] = lambda _: None
+) -> Report:
     """``report`` with what :func:`write_fixes` would write, as text; nothing is written."""
-    order = _Order.of(report, options, out)
+    order = _Order.of(report, options, out, progress)
     if order.nothing is not None:
         return replace(report, written=order.nothing)
     try:
@@ -75,20 +79,21 @@ class _Order:
     fixes: list[Fix]
     mend: Mend
     out: Path | None
+    progress: Callable[[str], None]
     note: str | None = None
 
     @classmethod
-    def of(cls, report: Report, options: Options, out: Path | None) -> _Order:
+    def of(cls, report: Report, options: Options, out: Path | None, progress: Callable[[str], None]) -> _Order:
         fixes = chosen(report)
         located = target_collector.locate(options.model, options.revision)
-        return cls(report, options, located, fixes, mend_of(fixes), out)
+        return cls(report, options, located, fixes, mend_of(fixes), out, progress)
 
     @property
     def nothing(self) -> Written | None:
         """Why there is nothing to write, if so."""
         if self.report.verdict in ("loads", "loads-with-warnings"):
             return Written(None, True, "the model loads; there is nothing to mend")
-        if self.located.directory is None or self.mend.empty:
+        if self.located.directory is None or (self.mend.empty and not self.patches):
             return self.written(None, _not_written(self.report, self.fixes))
         if self.located.source == "hub" and not is_loadable(self.located.directory):
             download = f"hf download {self.located.model}"
@@ -103,6 +108,20 @@ class _Order:
     def adapters(self) -> AdapterFiles:
         return adapter_files(adapter_for(self.report, self.located, self.mend, self.fixes), self.report, self.located)
 
+    @cached_property
+    def patches(self) -> list[SourcePatch]:
+        """Patches of mlx-audio with which the model loads as it is."""
+
+        def loads(packages: Path) -> bool:
+            return _load(self.report, self.options, self.located, packages).loads
+
+        return patches_for(self.report, choose(self.options.python).executable, loads, self.progress)
+
+    @property
+    def patch_texts(self) -> dict[str, str]:
+        seen = seen_of(self.report)
+        return {name: text for patch in self.patches for name, text in patch.texts(seen).items()}
+
     def written(self, made: WrittenDirectory | None, reason: str | None = None) -> Written:
         """The record of what was made."""
         files = tuple(WrittenFile(file.file, file.how, file.why, file.size) for file in made.files) if made else ()
@@ -111,32 +130,34 @@ class _Order:
         path = str(made.path) if made else None
         return Written(path, made is not None, reason or self.note, names, files, commands)
 
-    def carry_out(self, progress: Callable[[str], None]) -> WrittenDirectory:
+    def carry_out(self) -> WrittenDirectory:
         """Write it. Raises UnwritableError where it cannot be written or does not load."""
-        if not self.mend.changes_files:
-            progress("trying the adapter")
-            failure = self._adapter_failure()
-            if failure is not None:
-                raise UnwritableError(
-                    "adapter-fails", "The adapter does not load the model.", why=f"It says: {failure}."
-                )
-            return write_texts(self.target, self.adapters.texts)
+        if self.mend.changes_files:
+            return self._mended_copy()
+        if self.mend.empty:
+            self.note = "it loads with the patch of mlx-audio applied, which is for you to apply"
+            return write_texts(self.target, self.patch_texts)
+        failure = self._adapter_failure()
+        if failure is not None:
+            raise UnwritableError("adapter-fails", "The adapter does not load the model.", why=f"Reason: {failure}.")
+        return write_texts(self.target, {**self.adapters.texts, **self.patch_texts})
+
+    def _mended_copy(self) -> WrittenDirectory:
         original = self.located.directory
         assert original is not None
 
         def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
-            progress("loading what was written")
+            self.progress("loading what was written")
             _must_load(self.report, self.options, self.located, staged)
-            progress("trying the adapter")
             names = tuple(fix.id for fix in self.fixes)
-            texts = {UNDO: undo_record(original, staged, self.target, self.mend, names, files)}
+            texts = {UNDO: undo_record(original, staged, self.target, self.mend, names, files), **self.patch_texts}
             failure = self._adapter_failure()
             if failure is None:
                 return {**texts, **self.adapters.texts}
             self.note = f"the adapter was left out, as it does not load the model: {failure}"
             return texts
 
-        return write_directory(original, self.target, self.mend, accept, lambda *args: progress(_bar(*args)))
+        return write_directory(original, self.target, self.mend, accept, lambda *args: self.progress(_bar(*args)))
 
     def shown(self) -> str:
         """All that would be written, as text."""
@@ -144,10 +165,12 @@ class _Order:
         parts = []
         if self.mend.changes_files:
             parts.append(preview(self.located.directory, self.mend, self.target))
-        parts += [f"{name}:\n\n{text}" for name, text in self.adapters.texts.items()]
+        texts = {**({} if self.mend.empty else self.adapters.texts), **self.patch_texts}
+        parts += [f"{name}:\n\n{text}" for name, text in texts.items()]
         return "\n".join(parts)
 
     def _adapter_failure(self) -> str | None:
+        self.progress("trying the adapter")
         return failure_of(choose(self.options.python).executable, self.adapters.python, self.options.timeout)
 
 
@@ -212,14 +235,8 @@ def _not_written(report: Report, fixes: Sequence[Fix]) -> str:
 
 def _must_load(report: Report, options: Options, located: Located, staged: Path) -> None:
     """Load the finished copy in a fresh process. Raises UnwritableError where it does not load."""
-    from mlx_diagnose.engine.patients import start
-
-    interpreter = choose(options.python)
-    shimmed = any(finding.failure_class == "dependency/backend" for finding in report.findings)
     copy = replace(located, load=str(staged), directory=staged, name=staged.name, source="directory")
-    options = replace(options, category=report.target.category if options.category is None else options.category)
-    with start(options, interpreter, copy, shimmed) as process:
-        run = LoadRun().take(process.messages())
+    run = _load(report, options, copy)
     if not run.loads:
         said = run.chain[0] if run.chain else None
         told = f"{said['type']}: {said['message']}" if said else "the process ended"
@@ -229,6 +246,16 @@ def _must_load(report: Report, options: Options, located: Located, staged: Path)
             why=f"At {run.failed_stage}: {told}. It was removed again.",
             next_step="Diagnose with -v; if the fix was called verified, please report it.",
         )
+
+
+def _load(report: Report, options: Options, located: Located, packages: Path | None = None) -> LoadRun:
+    """One load by the patient's own loader, in a fresh process."""
+    from mlx_diagnose.engine.patients import start
+
+    shimmed = any(finding.failure_class == "dependency/backend" for finding in report.findings)
+    options = replace(options, category=report.target.category if options.category is None else options.category)
+    with start(options, choose(options.python), located, shimmed, packages=packages) as process:
+        return LoadRun().take(process.messages())
 
 
 def _bar(name: str, done: int, total: int) -> str:

@@ -19,12 +19,19 @@ _ADDRESS_SPACE_SLACK = 16 << 30
 
 
 def start(
-    options: Options, interpreter: Interpreter, located: Located | None, shimmed: bool = False, *, ghost: bool = False
+    options: Options,
+    interpreter: Interpreter,
+    located: Located | None,
+    shimmed: bool = False,
+    *,
+    ghost: bool = False,
+    packages: Path | None = None,
 ) -> PatientProcess:
     """Start the patient on what ``located`` names. Raises UsageError.
 
-    ``shimmed`` goes on past a missing Metal; ``ghost``: of the weights only shapes are known.
-    Without a target it imports MLX and the loader, and loads nothing.
+    ``shimmed`` goes on past a missing Metal; ``ghost``: of the weights only shapes are known; what lies in
+    the folder ``packages`` is imported before what is installed. Without a target it imports MLX and
+    the loader, and loads nothing.
     """
     directory = located.directory if located is not None else None
     cache = located.cache if located is not None else None
@@ -33,6 +40,9 @@ def start(
     if offline:
         # Also for what is not cached: loading it would download it whole, and a diagnosis never does.
         environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    if packages is not None:
+        path = [str(packages), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(path)
     if cache is not None:
         environment.update(dict.fromkeys(("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"), str(cache.path)))
     memory = options.memory or int(_physical_memory() * _MEMORY_SHARE)

@@ -56,7 +56,7 @@ class Fixing:
         from mlx_diagnose.engine import fixing
 
         if self.diff:
-            return fixing.show_fixes(report, options, self.out), None
+            return fixing.show_fixes(report, options, self.out, progress), None
         return fixing.write_fixes(report, options, self.out, progress)
 
     def code(self, report: Report, refused: DiagnoseError | None, otherwise: int) -> int:

@@ -18,10 +18,7 @@ def written_lines(written: Written, view: View) -> Iterator[str]:
     if written.path is not None:
         told = f"Written {one_line(written.path)}"
         yield from (view.paint(line, "bold", "green") for line in view.fold(told, _INDENT))
-        made = ", ".join(map(one_line, written.fixes))
-        yield from view.fold(f"with {made}; loaded once more by the patient's own loader: it loads.", _INDENT, _INDENT)
-        if written.reason is not None:
-            yield from view.fold(f"But {one_line(written.reason)}.", _INDENT, _INDENT)
+        yield from view.fold(_what_was_made(written), _INDENT, _INDENT)
         yield from _files(written, view)
     elif written.reason is not None:
         style = "green" if written.loads else "yellow"
@@ -33,6 +30,15 @@ def written_lines(written: Written, view: View) -> Iterator[str]:
         yield from (f"{_INDENT}{view.paint(line, 'cyan')}" for command in written.commands for line in lines(command))
     if written.diff is not None:
         yield from lines(written.diff.rstrip("\n"))
+
+
+def _what_was_made(written: Written) -> str:
+    made = ", ".join(map(one_line, written.fixes))
+    note = f"{one_line(written.reason)}." if written.reason else ""
+    if not made:
+        return note[:1].upper() + note[1:]
+    told = f"With {made}; loaded once more by the patient's own loader: it loads."
+    return f"{told} But {note}" if note else told
 
 
 def _files(written: Written, view: View) -> Iterator[str]:

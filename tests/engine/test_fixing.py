@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import pytest
 
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_directory import write_directory
+from mlx_diagnose.collectors.package_copy import copy_package, package_folder
 from mlx_diagnose.collectors.target import locate
 from mlx_diagnose.engine.fixing import chosen, default_target, show_fixes, write_fixes
 from mlx_diagnose.engine.model import Finding, Fix, Report
@@ -24,6 +26,7 @@ from mlx_diagnose.engine.report.json import from_json, to_json
 from tests.adapters import stored
 from tests.specimens import make_specimen
 from tests.specimens.hub import environment, snapshot
+from tests.specimens.mutants import mutate
 from tests.specimens.recipe import Specimen
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +149,45 @@ def test_weights_with_other_names_and_layouts(specimen: Callable[[str], Specimen
     made = write_directory(path, tmp_path / "out" / path.name, mend, lambda *_: {})
     mended, original = parameters(made.path, whole.path)
     assert mended == original
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "options", "patch"),
+    [
+        ("llama", "companion-missing", {"repository": "mlx-community/snac_24khz"}, "first-use-llama"),
+        ("kokoro", "mlx-layout", {}, "keep-fitting-kokoro"),
+        ("kokoro", "key-unknown", {"path": "istftnet.gen_istft_win_size", "value": 20}, "known-keys-kokoro"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_defect_of_mlx_audio_gets_a_patch_with_which_the_model_loads(
+    specimen: Callable[[str], Specimen],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    family: str,
+    kind: str,
+    options: dict[str, Any],
+    patch: str,
+) -> None:
+    pytest.importorskip("libcst")
+    mutant = mutate(specimen(family), kind, tmp_path / "broken", **options).specimen
+    for name, value in mutant.environment.items():
+        monkeypatch.setenv(name, value)
+    report = fixed(mutant.path)
+    assert report.written is not None and report.written.path is not None and report.written.loads
+    (file,) = Path(report.written.path).rglob(f"{patch}.patch")
+    # Applied by git to a copy of the package, the unmodified rest of which loads the broken model.
+    folder = package_folder(sys.executable)
+    assert folder is not None
+    copy_package(folder, tmp_path / "patched")
+    changed = next(row[6:] for row in file.read_text().splitlines() if row.startswith("+++ b/"))
+    (tmp_path / "patched" / changed).unlink()
+    shutil.copyfile(folder / changed, tmp_path / "patched" / changed)
+    subprocess.run(["git", "apply", "--check", str(file)], cwd=tmp_path / "patched", check=True)
+    subprocess.run(["git", "apply", str(file)], cwd=tmp_path / "patched", check=True)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "patched"))
+    (loaded,) = parameters(mutant.path)
+    assert loaded
 
 
 @pytest.mark.parametrize("folder", ["models", "hub", "hub/models"])

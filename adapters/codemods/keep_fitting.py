@@ -1,0 +1,146 @@
+"""``sanitize`` leaves tensors alone that are in the model's own layout already.
+
+Convolutions of PyTorch are transposed for MLX; a checkpoint that was converted before is transposed a
+second time (Kokoro before 0.4.3, and today where a layout cannot be told by its shape).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlx_diagnose.adapters.codemods._insertion import first_definition, with_function, with_import
+
+TITLE = "sanitize leaves tensors alone that have the model's layout already"
+CAUSE = (
+    "sanitize transposes convolutions whatever layout they are in, so a checkpoint that was converted to MLX's layout "
+    "is transposed a second time, and the load ends with a wrong shape."
+)
+_HELPER = '''\
+def keep_fitting(model, given, made):
+    """``made`` by sanitize, or what was ``given`` if that is in the model's layout."""
+    expected = {name: array.shape for name, array in tree_flatten(model.parameters())}
+    fitting = {
+        name: array
+        for name, array in given.items()
+        if name in made and array.shape == expected.get(name)
+    }
+    if any(made[name].shape != expected[name] for name in fitting):
+        made.update(fitting)
+    return made
+'''
+
+
+def transform(source: str, line: int | None) -> str:
+    """What ``Model.sanitize`` returns goes through ``keep_fitting``."""
+    del line
+    import libcst as cst
+
+    module = cst.parse_module(source)
+    changed = False
+
+    class Kept(cst.CSTTransformer):
+        def visit_FunctionDef(self, node: Any) -> bool:
+            return bool(node.name.value == "sanitize")
+
+        def leave_Return(self, original_node: Any, updated_node: Any) -> Any:
+            value = updated_node.value
+            if value is None or _kept(value):
+                return updated_node
+            arguments = [cst.Arg(cst.Name(name)) for name in ("self", "given")]
+            return updated_node.with_changes(value=cst.Call(cst.Name("keep_fitting"), [*arguments, cst.Arg(value)]))
+
+    body = list(module.body)
+    for number, row in enumerate(body):
+        if not (isinstance(row, cst.ClassDef) and row.name.value == "Model"):
+            continue
+        methods = []
+        for method in row.body.body:
+            if isinstance(method, cst.FunctionDef) and method.name.value == "sanitize" and _takes_weights(method):
+                kept: Any = method.visit(Kept())
+                if not kept.deep_equals(method):
+                    changed = True
+                    method = _with_given(kept)
+            methods.append(method)
+        body[number] = row.with_changes(body=row.body.with_changes(body=methods))
+    if not changed:
+        return source
+    module = module.with_changes(body=body)
+    module = with_function(module, _HELPER, first_definition(module.body))
+    return _with_tree_flatten(module).code  # type: ignore[no-any-return]
+
+
+def _kept(value: Any) -> bool:
+    import libcst as cst
+
+    return isinstance(value, cst.Call) and isinstance(value.func, cst.Name) and value.func.value == "keep_fitting"
+
+
+def _takes_weights(method: Any) -> bool:
+    """A method of self and the weights, not a static one."""
+    return [parameter.name.value for parameter in method.params.params][:1] == ["self"] and len(
+        method.params.params
+    ) == 2
+
+
+def _with_given(method: Any) -> Any:
+    """``given = dict(weights)`` as the first statement behind the docstring: sanitize may change what it is given."""
+    import libcst as cst
+
+    weights = method.params.params[1].name.value
+    statement = cst.parse_statement(f"given = dict({weights})\n")
+    rows = list(method.body.body)
+    first = rows[0]
+    documented = (
+        isinstance(first, cst.SimpleStatementLine)
+        and isinstance(first.body[0], cst.Expr)
+        and isinstance(first.body[0].value, cst.SimpleString)
+    )
+    at = 1 if documented else 0
+    return method.with_changes(body=method.body.with_changes(body=[*rows[:at], statement, *rows[at:]]))
+
+
+def _with_tree_flatten(module: Any) -> Any:
+    import libcst as cst
+    from libcst import matchers
+
+    imported = matchers.ImportFrom(
+        names=[matchers.ZeroOrMore(), matchers.ImportAlias(name=matchers.Name("tree_flatten")), matchers.ZeroOrMore()]
+    )
+    if matchers.findall(module, imported):
+        return module
+    body = list(module.body)
+    last = max(
+        (n for n, row in enumerate(body) if isinstance(row, cst.SimpleStatementLine) and _of_mlx(row)), default=-1
+    )
+    statement = cst.parse_statement("from mlx.utils import tree_flatten\n")
+    if last < 0:
+        return with_import(module, "from mlx.utils import tree_flatten\n")
+    return module.with_changes(body=[*body[: last + 1], statement, *body[last + 1 :]])
+
+
+def _of_mlx(row: Any) -> bool:
+    import libcst as cst
+
+    text = cst.Module([]).code_for_node(row).strip()
+    return text.startswith(("import mlx.", "from mlx."))
+
+
+def regression_test(module: str) -> str:
+    """``keep_fitting`` on a model of one convolution."""
+    return f'''\
+import mlx.core as mx
+import mlx.nn as nn
+
+import {module} as changed
+
+
+def test_what_has_the_layout_of_the_model_is_left_alone():
+    """sanitize of a converted checkpoint must not transpose it again."""
+    model = nn.Conv1d(2, 4, 3)
+    given = dict(weight=mx.zeros((4, 3, 2)), bias=mx.zeros((4,)))
+    made = dict(given, weight=given["weight"].transpose(0, 2, 1))
+    assert changed.keep_fitting(model, given, made)["weight"].shape == (4, 3, 2)
+    torch = dict(given, weight=mx.zeros((4, 2, 3)))
+    made = dict(torch, weight=torch["weight"].transpose(0, 2, 1))
+    assert changed.keep_fitting(model, torch, made)["weight"].shape == (4, 3, 2)
+'''

@@ -1,0 +1,188 @@
+"""Patches of mlx-audio: git and patch take them, they change nothing else, and made again there are none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("libcst")
+
+from mlx_diagnose.adapters.codemods import codemod, names
+from mlx_diagnose.adapters.source_patch import PatchRefused, SourcePatch, apply_to, make_patch
+from mlx_diagnose.collectors.package_copy import copy_package, package_folder
+
+LLAMA = "mlx_audio/tts/models/llama/llama.py"
+KOKORO = "mlx_audio/tts/models/kokoro/kokoro.py"
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    found = package_folder(sys.executable)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(params=["first-use", "known-keys", "keep-fitting"])
+def patch(request: pytest.FixtureRequest, folder: Path) -> SourcePatch:
+    """A patch of the installed release, one a codemod."""
+    file = LLAMA if request.param == "first-use" else KOKORO
+    rows = (folder / file).read_text().splitlines()
+    line = next((number for number, row in enumerate(rows, 1) if "**config.istftnet" in row), None)
+    made = make_patch(folder, file, request.param, "0.6.2", line)
+    assert made is not None
+    return made
+
+
+def test_every_codemod_is_tested() -> None:
+    assert names() == ["first-use", "keep-fitting", "known-keys"]
+
+
+@pytest.mark.parametrize("program", [["git", "apply", "--check"], ["git", "apply"], ["patch", "-p1"]], ids=" ".join)
+def test_it_applies(patch: SourcePatch, folder: Path, tmp_path: Path, program: list[str]) -> None:
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"there is no {program[0]}")
+    target = tmp_path / patch.file
+    target.parent.mkdir(parents=True)
+    shutil.copyfile(folder / patch.file, target)
+    subprocess.run(program, cwd=tmp_path, input=patch.diff, text=True, check=True, capture_output=True)
+    assert target.read_text() == (patch.old if "--check" in program else patch.new)
+
+
+def test_it_is_minimal_and_made_once(patch: SourcePatch, tmp_path: Path) -> None:
+    changed = [row for row in patch.diff.splitlines() if row[:1] in "+-" and row[:3] not in ("+++", "---")]
+    assert len(changed) < 30
+    target = tmp_path / patch.file
+    target.parent.mkdir(parents=True)
+    target.write_text(patch.new)
+    rows = patch.new.splitlines()
+    line = next((number for number, row in enumerate(rows, 1) if "known_keys(Decoder" in row), None)
+    assert make_patch(tmp_path, patch.file, patch.codemod, "0.6.2", line) is None
+    compile(patch.new, patch.file, "exec")
+
+
+def test_it_is_for_one_file_alone(patch: SourcePatch, folder: Path, tmp_path: Path) -> None:
+    copy_package(folder, tmp_path)
+    apply_to(tmp_path, patch)
+    assert (tmp_path / patch.file).read_text() == patch.new
+    assert (folder / patch.file).read_text() == patch.old
+    with pytest.raises(PatchRefused) as caught:
+        apply_to(tmp_path, patch)
+    assert caught.value.reference == "source-differs"
+
+
+def test_the_regression_test_fails_before_and_passes_after(patch: SourcePatch, folder: Path, tmp_path: Path) -> None:
+    copy_package(folder, tmp_path)
+    texts = patch.texts("TypeError: x")
+    assert sorted(texts) == sorted(
+        [f"{patch.stem}.patch", f"{patch.stem}.md", f"test_{patch.stem.replace('-', '_')}.py"]
+    )
+    name = next(name for name in texts if name.endswith(".py"))
+    (tmp_path / name).write_text(texts[name])
+
+    def passes() -> bool:
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", name]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+
+    assert not passes()
+    apply_to(tmp_path, patch)
+    assert passes()
+
+
+def test_what_cannot_be_patched(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def (")
+    for file in ("a.py", "absent.py"):
+        with pytest.raises(PatchRefused) as caught:
+            make_patch(tmp_path, file, "first-use", "1")
+        assert caught.value.reference == "source-not-patched"
+
+
+# Small sources with what makes each change hard.
+
+FIRST_USE = '''\
+"""Text."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import x
+
+codec = Codec.from_pretrained("org/codec")  # a codec
+path = os.getcwd()
+
+
+def f(codec_name, codec=codec):
+    self.codec = g(codec=codec)
+    return codec.decode(codec)
+'''
+FIRST_USE_AFTER = '''\
+"""Text."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import x
+
+@lru_cache(maxsize=None)
+def codec():
+    return Codec.from_pretrained("org/codec")
+path = os.getcwd()
+
+
+def f(codec_name, codec=codec()):
+    self.codec = g(codec=codec())
+    return codec().decode(codec())
+'''
+
+
+def test_only_values_are_called() -> None:
+    assert codemod("first-use").transform(FIRST_USE, None) == FIRST_USE_AFTER
+
+
+SANITIZE = '''\
+from mlx.utils import tree_flatten
+import mlx.nn as nn
+
+
+class Other:
+    def sanitize(self, weights):
+        return weights
+
+
+class Model(nn.Module):
+    def sanitize(self, weights: dict) -> dict:
+        """Text."""
+        if not weights:
+            return {}
+        return {k: v.transpose(0, 2, 1) for k, v in weights.items()}
+
+    @staticmethod
+    def from_pretrained(path):
+        return path
+'''
+
+
+def test_only_the_models_sanitize_is_changed() -> None:
+    made = codemod("keep-fitting").transform(SANITIZE, None)
+    assert made.count("return keep_fitting(self, given, ") == 2
+    assert '        """Text."""\n        given = dict(weights)\n' in made
+    assert "        return weights\n" in made and "        return path\n" in made
+    assert made.count("import tree_flatten") == 1
+
+
+def test_only_the_call_of_that_line_is_filtered() -> None:
+    source = "class A:\n    pass\n\n\nx = A(**config)\ny = A(**config)\nz = dict(**config)\nu = f()(**config)\n"
+    made = codemod("known-keys").transform(source, 5)
+    assert "x = A(**known_keys(A, config))\ny = A(**config)\n" in made
+    for line in (None, 1, 7, 8):
+        assert codemod("known-keys").transform(source, line) == source
