@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mlx_diagnose.collectors import allow_patterns, hub_files, hub_folder, weight_formats, weight_index
+from mlx_diagnose.collectors import allow_patterns, hub_files, hub_folder, model_ids, weight_formats, weight_index
 from mlx_diagnose.collectors.hub_files import Checked
 from mlx_diagnose.collectors.hub_folder import RepositoryFolder
 from mlx_diagnose.collectors.target import cache_directory, cache_variable, other_caches
@@ -304,6 +304,21 @@ def _assert_marks(memory: WorkingMemory, request: Request, folder: RepositoryFol
             contradicted=listed or name in folder.files,
             path=clean(shlex.quote(mark)),
         )
+
+
+def assert_folder(memory: WorkingMemory, directory: Path) -> None:
+    """Assert ``cache_folder`` if the model ``directory`` is that of a repository in a hub cache, not a snapshot."""
+    meant = model_ids.read_as(directory.name)
+    if meant is not None and directory.name == hub_folder.folder_name(meant.repo):
+        folder = hub_folder.read(directory.parent, meant.repo, None)
+        if folder.snapshots:
+            memory.add(
+                "cache_folder",
+                Provenance("hub_cache", str(directory)),
+                path=clean(str(directory)),
+                repo=meant.repo,
+                snapshots=len(folder.snapshots),
+            )
 
 
 def _assert_elsewhere(memory: WorkingMemory, request: Request, environ: Mapping[str, str]) -> None:

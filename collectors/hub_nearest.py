@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -30,21 +31,36 @@ def known_ids() -> list[str]:
     return [model for known in known_good_configurations().values() for model in known.models]
 
 
-def collect(memory: WorkingMemory, model: str, known: Mapping[str, Iterable[str]]) -> None:
-    """Assert ``hub_candidate`` facts for the ids in ``known`` (by source) that are most like ``model``."""
+def alike(word: str, ids: Iterable[str]) -> list[tuple[float, str]]:
+    """The ``ids`` most like ``word``, an id or a name alone, with how alike they are (0 to 100), the most first."""
     from rapidfuzz import fuzz, utils
 
+    def part(repo: str) -> str:
+        return repo if "/" in word else repo.rpartition("/")[2]
+
+    rated = sorted(
+        ((fuzz.WRatio(word, part(other), processor=utils.default_process), other) for other in ids if other != word),
+        key=lambda pair: (-pair[0], pair[1]),
+    )
+    return [(score, other) for score, other in rated if score >= LEAST and _same_name(word, other) >= LEAST][:MOST]
+
+
+def same_numbers(word: str, other: str) -> bool:
+    """Whether the names hold the same numbers: another size or precision is another model, not a misspelling."""
+    return _numbers(word) == _numbers(other)
+
+
+def _numbers(repo: str) -> list[str]:
+    return re.findall(r"\d+", repo.rpartition("/")[2])
+
+
+def collect(memory: WorkingMemory, model: str, known: Mapping[str, Iterable[str]]) -> None:
+    """Assert ``hub_candidate`` facts for the ids in ``known`` (by source) that are most like ``model``."""
     sources: dict[str, str] = {}
     for source, ids in known.items():
         for other in ids:
-            if other.lower() != model.lower() or other != model:
-                sources.setdefault(other, source)
-    rated = sorted(
-        ((fuzz.WRatio(model, other, processor=utils.default_process), other) for other in sources if other != model),
-        key=lambda pair: (-pair[0], pair[1]),
-    )
-    likely = [(score, other) for score, other in rated if score >= LEAST and _same_name(model, other) >= LEAST]
-    for rank, (score, other) in enumerate(likely[:MOST], start=1):
+            sources.setdefault(other, source)
+    for rank, (score, other) in enumerate(alike(model, sources), start=1):
         memory.add(
             "hub_candidate",
             Provenance("hub"),
@@ -53,6 +69,7 @@ def collect(memory: WorkingMemory, model: str, known: Mapping[str, Iterable[str]
             source=sources[other],
             similarity=round(score / 100, 4),
             rank=rank,
+            same_numbers=same_numbers(model, other),
         )
 
 

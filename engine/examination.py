@@ -144,15 +144,10 @@ class Examination:
         from mlx_diagnose.collectors import hub_requests
 
         unsound = [file.file for file in self.checkpoint.files if not file.sound] if self.checkpoint else []
-        model = self.located.model if self.located.source == "hub" else None
         if self.located.cache is not None:
             raise Skipped("the hub itself was asked")
-        requests = hub_requests.requests(run, model=model, revision=revision, unsound=unsound)
-        if not requests:
+        if not hub_requests.collect(self.memory, self.located, run, revision=revision, unsound=unsound):
             raise Skipped("nothing of the hub was asked for in vain")
-        from mlx_diagnose.collectors import hub_cache
-
-        hub_cache.collect(self.memory, requests)
 
     def _config(self) -> None:
         from mlx_diagnose.collectors import config

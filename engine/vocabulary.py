@@ -189,6 +189,14 @@ _KINDS = (
         path=_s("the mark in the cache, quoted for a shell"),
     ),
     _kind(
+        "cache_folder",
+        "hub_cache",
+        "The directory that was given as a model is the folder of a repository in a hub cache.",
+        path=_s("the directory"),
+        repo=_s("the repository"),
+        snapshots=_i("snapshots in it"),
+    ),
+    _kind(
         "cached_elsewhere",
         "hub_cache",
         "Another hub cache of this user that holds a repository which the one in use lacks.",
@@ -261,6 +269,7 @@ _KINDS = (
         source=_s("cache, knowledge base or hub: where it is known from"),
         similarity=_f("0 to 1, of the spelling"),
         rank=_i("1 for the most alike"),
+        same_numbers=_b("the names hold the same numbers: it is not merely another size or precision"),
     ),
     _kind(
         "hub_variant",
@@ -271,6 +280,15 @@ _KINDS = (
         label=_s("what sets it apart: bf16, fp16, 8bit, 6bit, 4bit..."),
         bits=_f("bits a weight that the label tells"),
         smaller=_b("it takes fewer bits than the model, as the names tell"),
+    ),
+    _kind(
+        "path_lookalike",
+        "model_ids",
+        "A hub id which is not cached whose first part is a folder here: it may be a path to something that is not there.",
+        model=_s("the id that was asked for"),
+        parent=_s("its first part"),
+        parent_path=_s("the folder, as an absolute path"),
+        nearest=_so("the folder in it with the most similar name"),
     ),
     _kind(
         "probe",

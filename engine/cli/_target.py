@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from difflib import get_close_matches
 
+from mlx_diagnose.collectors import model_ids
 from mlx_diagnose.engine.model import UsageError
 
-#: One half of ``org/name`` (``huggingface_hub/utils/_validators.py::validate_repo_id``).
-_HALF = r"[A-Za-z0-9_](?:[\w.-]{0,94}[\w])?"
-_REPO_ID = re.compile(rf"{_HALF}/{_HALF}", re.ASCII)
-_URL = re.compile(r"https?://[^/]+/(?P<id>[^/\s]+/[^/\s?#]+)")
+_FORMS = "Give a hub id such as mlx-community/Kokoro-82M-bf16, or a local directory such as ./my-model."
 
 
 def check_model(model: str) -> None:
     """Raise UsageError for what is neither a hub id nor an existing path, with what was probably meant."""
     if "\0" in model or not model.strip():
         raise UsageError("not-a-model", "MODEL is empty or holds a NUL.", next_step=_FORMS)
-    url = _URL.match(model)
-    if url:
-        raise UsageError(
-            "url-as-model",
-            f"{model} is an address, not a model.",
-            why="A hub model is named by its id.",
-            next_step=f"diagnose {url['id']}",
-        )
     path = os.path.expanduser(model)
     if os.path.lexists(path) and not os.path.exists(path) and os.path.islink(path):
         raise UsageError(
@@ -47,23 +35,35 @@ def check_model(model: str) -> None:
         pass
     else:
         return
+    if not model_ids.is_id(model):
+        raise _not_a_model(model)
+
+
+def _not_a_model(model: str) -> UsageError:
+    meant = model_ids.read_as(model)
+    if "://" in model or (meant is not None and meant.form == model_ids.ADDRESS):
+        next_step = _command(meant) if meant is not None else _FORMS
+        return UsageError(
+            "url-as-model",
+            f"{model} is an address, not a model.",
+            why="A hub model is named by its id."
+            if meant is not None
+            else "A hub model is named by its id, and this is no page of one (data sets and spaces are no models).",
+            next_step=next_step,
+        )
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
-        raise UsageError(
+        return UsageError(
             "no-such-path",
             f"There is no {model} here.",
             why="What begins with `.`, `/` or `~`, or has more than one slash, is a local path.",
-            next_step=_did_you_mean(model) or "Check the path. A hub model is named org/name.",
+            next_step=_did_you_mean(model) or _other_form(meant) or "Check the path. A hub model is named org/name.",
         )
-    if not _REPO_ID.fullmatch(model) or "--" in model or ".." in model or model.endswith(".git"):
-        raise UsageError(
-            "not-a-model",
-            f"{model!r} is no directory here, and cannot be a hub id.",
-            why=_why_not_an_id(model),
-            next_step=_did_you_mean(model) or _FORMS,
-        )
-
-
-_FORMS = "Give a hub id such as mlx-community/Kokoro-82M-bf16, or a local directory such as ./my-model."
+    return UsageError(
+        "not-a-model",
+        f"{model!r} is no directory here, and cannot be a hub id.",
+        why=f"It looks like {meant.form}." if meant is not None else _why_not_an_id(model),
+        next_step=_other_form(meant) or _did_you_mean(model) or _similar(model) or _FORMS,
+    )
 
 
 def _why_not_an_id(model: str) -> str:
@@ -72,22 +72,27 @@ def _why_not_an_id(model: str) -> str:
     return "In org/name both parts are letters, digits, `_`, `.` and `-` (not doubled, not at an end), 96 at most."
 
 
+def _command(meant: model_ids.Meant) -> str:
+    return f"diagnose {meant.repo}" + (f" --revision {meant.revision}" if meant.revision else "")
+
+
+def _other_form(meant: model_ids.Meant | None) -> str:
+    """What to type for a repository that was written in another way."""
+    return f"Did you mean this? {_command(meant)}" if meant is not None else ""
+
+
 def _did_you_mean(model: str) -> str:
-    """The existing path that is nearest: as far as its parents exist, then the name most alike."""
-    parts = model.split("/")
-    at = next((at for at in range(len(parts)) if not _exists("/".join(parts[: at + 1]) or "/")), None)
-    if at is None:
-        return ""
-    try:
-        names = sorted(os.listdir(os.path.expanduser("/".join([*parts[:at], ""])) or "."))
-    except OSError:
-        return ""
-    # Case first: some file systems ignore it, and a path from there fails here.
-    near = [name for name in names if name.lower() == parts[at].lower()]
-    near = near or get_close_matches(parts[at], names, n=3, cutoff=0.6)
-    meant = ["/".join([*parts[:at], name, *parts[at + 1 :]]) for name in near]
-    return f"Did you mean {' or '.join(meant)}?" if meant else ""
+    near = model_ids.near_paths(model)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
-def _exists(path: str) -> bool:
-    return os.path.exists(os.path.expanduser(path))
+def _similar(model: str) -> str:
+    """Cached and well-known repositories whose id, or name alone, is like ``model``."""
+    from mlx_diagnose.collectors import hub_nearest
+    from mlx_diagnose.collectors.target import cache_directory
+
+    if len(model) > 200:
+        return ""
+    ids = dict.fromkeys([*hub_nearest.cached_ids(cache_directory()), *hub_nearest.known_ids()])
+    near = [repo for _, repo in hub_nearest.alike(model, ids) if hub_nearest.same_numbers(model, repo)]
+    return f"Did you mean {' or '.join(near)}?" if near else ""

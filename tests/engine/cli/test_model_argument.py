@@ -17,6 +17,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dangling").symlink_to("nowhere")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    (tmp_path / "huggingface" / "hub" / "models--hub--my-own-voice-1").mkdir(parents=True)
     return tmp_path
 
 
@@ -54,16 +58,37 @@ def test_what_can_be_a_model(model: str) -> None:
         ("kokoro-mien", "not-a-model", "Did you mean kokoro-mine?"),
         ("nonsense words!", "not-a-model", "mlx-community/Kokoro-82M-bf16"),
         ("kokoro", "not-a-model", "org/name"),
-        ("hub/na me", "not-a-model", "Give a hub id"),
         ("hub/-name", "not-a-model", "Give a hub id"),
         ("hub/na--me", "not-a-model", "Give a hub id"),
-        ("hub/name.git", "not-a-model", "Give a hub id"),
         ("hub/" + "n" * 97, "not-a-model", "Give a hub id"),
         ("n" * 5000, "not-a-model", "Give a hub id"),
         ("", "not-a-model", "Give a hub id"),
         ("a\0b", "not-a-model", "Give a hub id"),
         ("dangling", "broken-link", "Mend the link"),
-        ("https://huggingface.co/org/name/tree/main", "url-as-model", "diagnose org/name"),
+        ("https://huggingface.co/hub/name/tree/main", "url-as-model", "diagnose hub/name"),
+        ("https://hf.co/hub/name/blob/v2/config.json", "url-as-model", "diagnose hub/name --revision v2"),
+        ("https://mirror.example/hub/name", "url-as-model", "diagnose hub/name"),
+        ("https://huggingface.co/hub/name.git", "url-as-model", "diagnose hub/name"),
+        ("https://huggingface.co/datasets/hub/name", "url-as-model", "data sets and spaces are no models"),
+        ("https://huggingface.co/", "url-as-model", "Give a hub id"),
+        ("hf://hub/name", "url-as-model", "diagnose hub/name"),
+        ("huggingface.co/hub/name", "url-as-model", "diagnose hub/name"),
+        ("hub/name/", "no-such-path", "Did you mean this? diagnose hub/name"),
+        ("/hub/name", "no-such-path", "Did you mean this? diagnose hub/name"),
+        ("hub//name", "no-such-path", "Did you mean this? diagnose hub/name"),
+        ("~/hub/models--hub--name/snapshots/" + "a" * 40, "no-such-path", "diagnose hub/name --revision " + "a" * 40),
+        ("models--hub--name", "not-a-model", "Did you mean this? diagnose hub/name"),
+        ("hub\\name", "not-a-model", "It looks like a Windows path. Did you mean this? diagnose hub/name"),
+        ("hub/name@v2", "not-a-model", "diagnose hub/name --revision v2"),
+        ("hub/name:v2", "not-a-model", "diagnose hub/name --revision v2"),
+        ("hub/na me", "not-a-model", "an id with a space in it. Did you mean this? diagnose hub/name"),
+        (" hub/name\n", "not-a-model", "diagnose hub/name"),
+        ("'hub/name'", "not-a-model", "diagnose hub/name"),
+        ("hub/name.git", "not-a-model", "diagnose hub/name"),
+        ("Kokoro-82M-bf16", "not-a-model", "Did you mean mlx-community/Kokoro-82M-bf16?"),
+        ("Kokoro-82M-bf61", "not-a-model", "Give a hub id"),
+        ("my-own-voice-1", "not-a-model", "Did you mean hub/my-own-voice-1?"),
+        ("my-own-vioce-1", "not-a-model", "Did you mean hub/my-own-voice-1?"),
     ],
 )
 def test_what_cannot(model: str, reference: str, told: str) -> None:
