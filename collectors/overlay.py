@@ -37,6 +37,10 @@ class Overlays:
         assert self._folder is not None
         self._folder.cleanup()
 
+    def as_it_is(self) -> Path:
+        """A copy in which nothing is changed: a snapshot of the hub cache under the name of its repository."""
+        return self._make(())
+
     def with_config(self, config: Mapping[str, Any], weights: Mapping[str, TensorTable] | None = None) -> Path:
         """A copy whose config.json holds ``config``, and each file of ``weights`` the tensors said.
 

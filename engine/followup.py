@@ -191,6 +191,12 @@ class _Course:
         if self._shimmed_at is None and _wants_metal(run):
             self._shimmed_at = len(self._episodes) - 1
             return self._again(examination, run, examination.directory, shim="metal-kernels")
+        if run.failed_stage == "resolve" and _snapshot_refused(examination):
+            # The client refuses a snapshot that is not whole; what is there can be loaded as a directory.
+            assert examination.directory is not None
+            overlays = self._context.stack.enter_context(Overlays(examination.directory, self._context.located.name))
+            self._trials = None
+            return self._again(examination, run, overlays.as_it_is())
         if not self._ghost and run.failed_stage == "weights" and examination.checkpoint is not None:
             overlays = self._context.stack.enter_context(
                 Overlays(examination.checkpoint.directory, self._context.located.name)
@@ -332,6 +338,12 @@ def _numbered(findings: list[Finding], episodes: Sequence[Episode], after: tuple
 
 def _key(finding: Finding) -> tuple[Any, ...]:
     return (finding.rule, finding.failure_class, finding.subjects)
+
+
+def _snapshot_refused(examination: Examination) -> bool:
+    """The model is a snapshot of the hub cache, with a config, that was looked at where it lies."""
+    located = examination.located
+    return located.source == "hub" and located.state == "present" and examination.directory == located.directory
 
 
 def _wants_metal(run: LoadRun) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -108,6 +110,44 @@ def test_what_is_broken_is_the_one_root_and_its_command_mends_it(
     assert words[:2] == ["hf", "download"]
     hf(*words[1:])
     assert examine().verdict == "loads"
+
+
+def test_an_interrupted_download_is_told_as_such_while_it_runs_and_after(hub: HubServer, tmp_path: Path) -> None:
+    hub.fault("*/model.safetensors", host="cdn", drip=0.05)
+    folder = tmp_path / "home" / "hub" / "models--org--Soprano-80M-bf16"
+    client = subprocess.Popen([sys.executable, "-c", _HF, "download", REPO], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 30
+    while not (list(folder.glob("blobs/*.incomplete")) and list(folder.glob("snapshots/*/tokenizer.json"))):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    running = examine()
+    client.kill()
+    client.wait()
+    report = examine()
+    assert [finding.rule for finding in running.findings if finding.root] == ["hub-download-under-way"]
+    (root,) = [finding for finding in report.findings if finding.root]
+    assert (report.verdict, root.rule) == ("fails", "hub-snapshot-incomplete")
+    assert "model.safetensors" in {subject.name for subject in root.subjects}
+
+
+def test_behind_a_snapshot_that_is_not_whole_the_rest_is_examined(snapshot: Path, hub: HubServer) -> None:
+    blob = (snapshot / "config.json").resolve()
+    config = json.loads(blob.read_text())
+    config["hidden_size"] *= 2
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").write_text(json.dumps(config))  # as published, as far as the client can tell
+    (snapshot / "tokenizer_config.json").unlink()
+    report = examine()
+    roots = {finding.failure_class: finding for finding in report.findings if finding.root}
+    assert set(roots) == {"hub/incomplete-cache", "hub/corrupt-cache", "config/value-mismatch"}
+    assert [fix.applicability for fix in roots["config/value-mismatch"].fixes] == ["verified"]
+    assert report.stages[0].status == "blocked"
+
+
+def test_a_shard_that_did_not_come_is_the_cause_of_what_is_missing(tmp_path: Path, snapshot: Path) -> None:
+    (snapshot / "model.safetensors").unlink()
+    report = examine()
+    assert [finding.failure_class for finding in report.findings if finding.root] == ["hub/incomplete-cache"]
 
 
 def test_the_cache_of_another_program(tmp_path: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
