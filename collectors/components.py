@@ -17,11 +17,13 @@ _MAX_PARTS = 80
 
 #: What names of attributes and classes say a part is for; the first that fits counts.
 _ROLES = (
+    ("cache", r"cache"),
+    ("predictor", r"predictor|prosody|duration"),
     ("speaker-encoder", r"speaker|spk|ecapa|campplus|xvector|voice_?enc|style_?enc|ref_?enc"),
     ("codec", r"codec|vae|\bdac|snac|encodec|mimi|xcodec|quantiz|(speech|audio|acoustic|semantic|s3)_?tok"),
     ("vocoder", r"vocod|vocos|hift|hifi|istft|bigvgan|generator|s3gen|mel2wav"),
     ("tokenizer", r"tokeni[sz]er|phonemi[sz]er|processor"),
-    ("text-encoder", r"text_?enc|bert|\bt5|phoneme|text_?emb|prosody"),
+    ("text-encoder", r"text_?enc|bert|\bt5|phoneme|text_?emb"),
     ("diffusion", r"diffusion|\bdit|flow|cfm|unet|estimator|prediction_?head|denois|schedul"),
     (
         "backbone",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_diagnose.collectors import components, scaling
+from mlx_diagnose.collectors import components, culprits, scaling
 from mlx_diagnose.collectors.builds import Build, Builds
 from mlx_diagnose.collectors.components import Component
 from mlx_diagnose.collectors.config_edit import Path, dotted, leaves
@@ -22,11 +22,12 @@ from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
-#: Parameters of a model that are evaluated, in bytes.
-EVALUATED = 256 << 20
+#: Bytes of parameters that a small twin is to have at most.
+TWIN = 256 << 20
+#: Bytes that are evaluated where a twin cannot be made as small: sizes may stand in the code.
+EVALUATED = 1 << 30
 #: Pairs of numbers that are tried for parts that do not fit each other.
 _MAX_PAIRS = 12
-_HERE = Provenance("minimal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ def collect(
     *,
     ghost: bool = False,
     compare: bool = True,
+    limit: int = EVALUATED,
 ) -> Minimal:
     """Assert ``minimal_build``, ``component_build``, ``section_build`` and ``component_disagreement`` facts.
 
     ``run`` is the load of ``config`` as it is. Where that failed before the model was made, the
-    family's known-good config is built as well, if it is to be compared with.
+    family's known-good config is built as well, if it is to be compared with. Parameters of more
+    bytes than ``limit`` are not evaluated.
     """
     given = builds.build(config)
     parts = parts_of(config, builds, ghost=ghost)
@@ -59,12 +62,13 @@ def collect(
         return Minimal(None, parts)
     _assert_build(memory, "given", "full", given, run)
     if given.built:
-        twin = _scaled(memory, "given", config, builds, run)
+        twin = _scaled(memory, "given", config, builds, run, limit)
         return Minimal(given, parts, twin)
     good = _known_good(memory) if compare else None
-    if good is not None:
-        _against_known_good(memory, config, good, given, builds, run)
+    if good is not None and _against_known_good(memory, config, good, builds, run):
         _disagreements(memory, config, good, parts, builds)
+        # Last: it takes the most builds.
+        _scaled(memory, "known-good", good, builds, run, limit)
     return Minimal(given, parts)
 
 
@@ -87,14 +91,14 @@ def _known_good(memory: WorkingMemory) -> dict[str, Any] | None:
 
 
 def _scaled(
-    memory: WorkingMemory, of: str, config: Mapping[str, Any], builds: Builds, run: LoadRun
+    memory: WorkingMemory, of: str, config: Mapping[str, Any], builds: Builds, run: LoadRun, limit: int
 ) -> dict[str, Any] | None:
     """Build a small twin of ``config`` and evaluate it; its config, where that was done."""
-    scaled = scaling.scale(config, _defaults(memory) if of == "given" else [], builds, EVALUATED)
+    scaled = scaling.scale(config, _defaults(memory) if of == "given" else [], builds, TWIN)
     if scaled is None:
         return None
     started = time.monotonic()
-    made = builds.build(scaled.config, evaluate=EVALUATED)
+    made = builds.build(scaled.config, evaluate=limit)
     if made is None:
         return None
     _assert_build(memory, of, "scaled", made, run, changed=scaled.changed, seconds=time.monotonic() - started)
@@ -118,9 +122,10 @@ def _assert_build(
     changed: int = 0,
     seconds: float | None = None,
 ) -> None:
+    file, line = _place(build.chain[0]) if build.chain else (None, None)
     memory.add(
         "minimal_build",
-        _HERE,
+        Provenance("minimal", file, line),
         config=of,
         size=size,
         outcome="failed" if not build.built or build.evaluated is False else "built",
@@ -128,6 +133,8 @@ def _assert_build(
         stage=build.stage,
         exception_type=build.type,
         message=(build.message or "")[:500] or None,
+        file=file,
+        line=line,
         same_failure=_same(build, run),
         tensors=build.tensors if build.built else None,
         bytes=build.bytes if build.built else None,
@@ -136,9 +143,9 @@ def _assert_build(
     )
 
 
-def _same(build: Build, run: LoadRun) -> bool:
+def _same(build: Build | None, run: LoadRun) -> bool:
     """Whether a build failed as the load did: at the same line, with the same exception."""
-    if not build.chain or not run.chain:
+    if build is None or not build.chain or not run.chain:
         return False
     one, other = build.chain[0], run.chain[0]
     return one["type"] == other["type"] and _place(one) == _place(other)
@@ -153,25 +160,24 @@ def _against_known_good(
     memory: WorkingMemory,
     config: Mapping[str, Any],
     good: Mapping[str, Any],
-    given: Build,
     builds: Builds,
     run: LoadRun,
-) -> None:
-    """Build the known-good config, and with each section of the user's in its place."""
+) -> bool:
+    """Build the known-good config, and with each section of the user's in its place; whether it is built at all."""
     whole = builds.build(good)
     if whole is None:
-        return
+        return False
     _assert_build(memory, "known-good", "full", whole, run)
     if not whole.built:
-        return
-    _scaled(memory, "known-good", good, builds, run)
+        return False
+    culprits.collect(memory, config, good, lambda changed: _same(builds.build(changed), run))
     parts = parts_of(good, builds)
     for section, value in config.items():
         if not isinstance(value, dict) or value == good.get(section):
             continue
         swapped = builds.build({**good, section: value})
         if swapped is None:
-            return
+            break
         memory.add(
             "section_build",
             Provenance("minimal", path=section),
@@ -182,6 +188,7 @@ def _against_known_good(
             exception_type=swapped.type,
             message=(swapped.message or "")[:500] or None,
         )
+    return True
 
 
 def _disagreements(

@@ -1,6 +1,6 @@
 """Shrinks a config along its structure: whole sections first, then what is in those that stay.
 
-Hierarchical delta debugging (Misherghi and Su, ICSE 2006): :func:`engine.ddmin.ddmin` on each level
+Hierarchical delta debugging (Misherghi and Su, ICSE 2006): :func:`collectors.ddmin.ddmin` on each level
 of the tree, from the top; a removed section takes everything in it along.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from mlx_diagnose.collectors.config_edit import Edit, Path
-from mlx_diagnose.engine.ddmin import ddmin
+from mlx_diagnose.collectors.ddmin import ddmin
 
 Holds = Callable[[dict[str, Any]], bool]
 

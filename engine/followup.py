@@ -7,7 +7,7 @@ fixes it was observed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,14 @@ from mlx_diagnose.engine.weight_repairs import WeightRepair
 MAX_EPISODES = 6
 #: Seconds for all trials of a diagnosis; each is a load in the live session.
 TRIAL_SECONDS = 25.0
+#: Facts that tell of a construction why it failed.
+_TELLING: Mapping[str, Mapping[str, bool]] = {
+    "missing_argument": {},
+    "missing_key": {},
+    "unexpected_argument": {"in_config": True},
+    "type_disagreement": {},
+    "absent_section": {"required": True},
+}
 #: Seconds for the minimal builds of one load that failed while the model was made.
 BUILD_SECONDS = 8.0
 
@@ -171,7 +179,8 @@ class _Course:
         process, config, ghost = self._process, examination.config, self._ghost
         assert process is not None and config is not None and self._bench is not None
         builds = Builds(process, self._bench.trials.overlays, run, time.monotonic() + BUILD_SECONDS)
-        compare = (repair is None or not repair.outcome.loads) and load_collector.blocking_reach(run) is None
+        known = (repair is not None and repair.outcome.loads) or load_collector.blocking_reach(run) is not None
+        compare = not known and not any(examination.memory.of(kind, **fields) for kind, fields in _TELLING.items())
         self._context.progress("building the model part by part")
         self._context.ledger.run(
             "minimal",

@@ -8,10 +8,10 @@ from typing import Any
 from mlx_diagnose.adapters.config_patch import apply_patch, patch_between
 from mlx_diagnose.collectors import counterfactual
 from mlx_diagnose.collectors.config_edit import Edit, Path
+from mlx_diagnose.collectors.ddmin import ddmin
 from mlx_diagnose.collectors.symptom import Symptom
 from mlx_diagnose.collectors.trials import Trials, outcome_of
 from mlx_diagnose.engine.attempts import Attempts
-from mlx_diagnose.engine.ddmin import ddmin
 from mlx_diagnose.engine.examination import Examination
 from mlx_diagnose.engine.model import stage_index
 

@@ -13,13 +13,13 @@ from mlx_diagnose.collectors import minimal
 from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.builds import Builds
 from mlx_diagnose.collectors.config_edit import dotted
+from mlx_diagnose.collectors.ddmin import ddmin
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.symptom import Symptom
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine import passing
 from mlx_diagnose.engine.attempts import Attempts
 from mlx_diagnose.engine.config_reduction import count, neutralise, reduce_config
-from mlx_diagnose.engine.ddmin import ddmin
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import DiagnoseError, ExitCode, Fact, stage_index
@@ -34,8 +34,10 @@ _BUILD_SECONDS = 30.0
 _MAX_TEXT = 1 << 19
 #: The simplest texts that are no config.
 _SIMPLEST = (b"", b"[]", b"null", b"0", b"{")
+#: Bytes of parameters that are evaluated, one after the other.
+_EVALUATED = 4 << 30
 #: Kinds of facts that tell of minimal builds.
-BUILT = ("minimal_build", "component_build", "section_build", "component_disagreement")
+BUILT = ("minimal_build", "component_build", "section_build", "culprit", "component_disagreement")
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,9 @@ class _Reducer:
         self._progress("building the model part by part")
         builds = Builds(attempts.process, attempts.overlays, attempts.run, time.monotonic() + _BUILD_SECONDS)
         memory = self._examination.memory
-        self._examination.ledger.run("minimal", lambda: minimal.collect(memory, config, attempts.run, builds))
+        self._examination.ledger.run(
+            "minimal", lambda: minimal.collect(memory, config, attempts.run, builds, limit=_EVALUATED)
+        )
 
 
 def loosely(symptom: Symptom | None) -> Symptom | None:

@@ -1094,6 +1094,8 @@ _KINDS = (
         stage=_so("stage that failed"),
         exception_type=_so("class of the exception that ended it"),
         message=_so("its text, first 500 characters"),
+        file=_so("source file that raised it"),
+        line=_io("line there"),
         same_failure=_b("it failed at the same line and with the same exception as the load"),
         tensors=_io("parameters"),
         bytes=_io("bytes of the parameters"),
@@ -1106,7 +1108,7 @@ _KINDS = (
         "A part of the model that its class constructs or fetches, built by itself.",
         component=_s("its attribute in the model, such as acoustic_tokenizer; layers collapsed"),
         role=_s(
-            "codec, vocoder, tokenizer, speaker-encoder, text-encoder, backbone, diffusion, encoder, decoder, layer or other: by its name"
+            "codec, vocoder, tokenizer, speaker-encoder, text-encoder, predictor, backbone, diffusion, encoder, decoder, cache, layer or other: by its name"
         ),
         class_name=_s("its class"),
         module=_s("module of the class"),
@@ -1135,6 +1137,16 @@ _KINDS = (
         same_failure=_b("it failed at the same line and with the same exception as the load"),
         exception_type=_so("class of the exception"),
         message=_so("its text, first 500 characters"),
+    ),
+    _kind(
+        "culprit",
+        "culprits",
+        "A key of config.json that the family's known-good config fails with, as the load does; of a smallest set of such keys.",
+        path=_s("config path"),
+        value=_so("JSON text of its value in config.json; null where it is absent there"),
+        known_good=_so("JSON text of its value in the known-good config; null where that has none"),
+        together=_i("keys of the set: 1 where this one does it alone"),
+        among=_i("keys in which the two configs differ"),
     ),
     _kind(
         "component_disagreement",

@@ -1,7 +1,8 @@
 """Builds the model of a config and no more: the loader runs until ``Model(config)`` has returned.
 
 Everything up to there is the patient's own loader, unmodified: its config classes, its choice of
-a family. On demand the parameters are evaluated, as real arrays, if they fit a budget.
+a family. On demand the parameters are evaluated, as real arrays one after the other, so that it
+takes the time to make all of them and the memory of the largest.
 """
 
 from __future__ import annotations
@@ -61,9 +62,12 @@ def _measured(model: Any, budget: Any) -> Dict[str, Any]:
         return found
     import mlx.core as mx
 
+    # Nothing else may hold an array: each is made, and gone before the next one is.
+    del model, flat
     started = time.perf_counter()
     try:
-        mx.eval(arrays)
+        while arrays:
+            mx.eval(arrays.pop())
         found["evaluated"] = True
     except Exception as error:
         found.update(evaluated=False, chain=failures.chain(error, "construct"))

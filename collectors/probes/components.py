@@ -175,7 +175,8 @@ class _Watch:
             for name, value in _attributes(owner.made):
                 names.setdefault(id(value), name)
         for part in self._parts:
-            if part.parent is root or (part.parent is not None and part.parent.parent is root):
+            inside = part.parent is root or (part.parent is not None and part.parent.parent is root)
+            if inside and part.made is not None:
                 part.name = names.get(id(part.made), part.name)
 
     def described(self) -> List[Dict[str, Any]]:

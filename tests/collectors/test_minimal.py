@@ -102,15 +102,25 @@ def test_the_part_that_cannot_be_built_is_named_with_its_section(session: Sessio
     assert "prediction_head" in str(sections["diffusion_head_config"]["component"])
 
 
+def test_the_key_that_no_model_of_the_family_can_be_built_with(session: Session) -> None:
+    memory = session.examine(
+        session.changed(lambda config: config["acoustic_tokenizer_config"].__setitem__("decoder_n_filters", -1))
+    )
+    (culprit,) = memory.of("culprit")
+    assert (culprit["path"], culprit["value"]) == ("acoustic_tokenizer_config.decoder_n_filters", "-1")
+    assert (culprit["known_good"], culprit["together"]) == ("32", 1)
+    assert int(str(culprit["among"])) > 10
+
+
 def test_a_small_twin_of_gigabytes_is_made_of_real_arrays(session: Session) -> None:
     entry = known_good(FAMILY)
     assert entry is not None
     config = entry.config()
     full = session.builds.build(config)
-    scaled = scaling.scale(config, [], session.builds, minimal.EVALUATED)
+    scaled = scaling.scale(config, [], session.builds, minimal.TWIN)
     assert full is not None and scaled is not None
-    assert full.bytes > 2**31 > minimal.EVALUATED >= scaled.build.bytes
-    made = session.builds.build(scaled.config, evaluate=minimal.EVALUATED)
+    assert full.bytes > 2**31 > minimal.TWIN >= scaled.build.bytes
+    made = session.builds.build(scaled.config, evaluate=minimal.TWIN)
     assert made is not None and made.evaluated is True
     # What was equal is equal still.
     small = scaled.config

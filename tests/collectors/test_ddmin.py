@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_diagnose.engine.ddmin import ddmin
+from mlx_diagnose.collectors.ddmin import ddmin
 
 
 @given(st.lists(st.integers(0, 30), unique=True), st.data())
