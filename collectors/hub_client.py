@@ -23,7 +23,6 @@ from mlx_diagnose.collectors.target import cache_directory
 
 #: Seconds that the hub may take to begin an answer, and to go on with one.
 PATIENCE = 10.0
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,8 @@ class HubClient:
 
     def _take(self, response: Any, length: int) -> bytes:
         data = bytearray()
-        chunks = response.iter_raw(_CHUNK) if hasattr(response, "iter_raw") else response.iter_content(_CHUNK)
+        # As it arrives: a chunk of a set size would be waited for beyond what is needed.
+        chunks = response.iter_raw() if hasattr(response, "iter_raw") else response.iter_content(None)
         for chunk in chunks:
             data += chunk
             if len(data) >= length:

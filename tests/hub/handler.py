@@ -292,9 +292,9 @@ class Handler(BaseHTTPRequestHandler):
             data = content.read(at, min(step, stop - at))
             if not data:
                 break
-            self.wfile.write(bytes(byte ^ 0xFF for byte in data) if fault.corrupt else data)
             at += len(data)
-            self.asked.sent += len(data)
+            self.asked.sent += len(data)  # before it is out: who has the last byte may look at once
+            self.wfile.write(bytes(byte ^ 0xFF for byte in data) if fault.corrupt else data)
             if fault.drip is not None:
                 self.wfile.flush()
                 time.sleep(fault.drip)
