@@ -54,7 +54,7 @@ def collect(
         if doc is None and not any(_alike(defect.seen, line) for line in complaints):
             continue
         versions = possible_versions(defect.package, circumstances)
-        inside = [version for version in versions if _in_range(version, defect.broken)]
+        inside = [version for version in versions if in_range(version, defect.broken)]
         family = _family(defect, circumstances, doc)
         if (versions and not inside) or family is None or not _possible_here(defect, circumstances):
             continue
@@ -139,12 +139,13 @@ def _possible_here(defect: ReleaseDefect, circumstances: Circumstances) -> bool:
     if defect.systems and circumstances.system is not None and circumstances.system not in defect.systems:
         return False
     return all(
-        circumstances.packages.get(name) is None or _in_range(circumstances.packages[name], specifier)
+        circumstances.packages.get(name) is None or in_range(circumstances.packages[name], specifier)
         for name, specifier in defect.requires.items()
     )
 
 
-def _in_range(version: str, specifier: str) -> bool:
+def in_range(version: str, specifier: str) -> bool:
+    """Whether ``version`` is in the range; False where either is none."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion
 

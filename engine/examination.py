@@ -177,7 +177,7 @@ class Examination:
         )
 
     def _dependencies(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import dependencies, native_libraries
+        from mlx_diagnose.collectors import dependencies, known_conflicts, native_libraries
 
         found = (run.mlx_audio or {}).get("directory")
         if self.around is None or found is None:
@@ -185,6 +185,7 @@ class Examination:
         if self.needs is None or self.needs.family != self.family:
             self.needs = dependencies.read_needs(Path(found), run.category, self.family)
         dependencies.collect(self.memory, self.needs.needs, self.around)
+        known_conflicts.collect(self.memory, self.around)
         imported = {str(fact["top"]) for fact in self.memory.of("import_need", present=True)}
         native_libraries.collect(self.memory, self.around.modules, imported)
 

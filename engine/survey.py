@@ -110,7 +110,7 @@ class _Collecting:
 
     def families(self) -> None:
         """What the families of every category import."""
-        from mlx_diagnose.collectors import family_gaps
+        from mlx_diagnose.collectors import family_gaps, known_conflicts
         from mlx_diagnose.collectors.probes.installed import CATEGORIES
 
         directory = (self._run.mlx_audio or {}).get("directory")
@@ -118,6 +118,7 @@ class _Collecting:
             raise Skipped("mlx-audio was not found in the patient")
         wanted = (self._options.category,) if self._options.category else CATEGORIES
         self.states = family_gaps.collect(self._memory, Path(directory), self._around, wanted)
+        known_conflicts.collect(self._memory, self._around)
 
     def native_libraries(self) -> None:
         """Libraries and programs that installed packages call."""

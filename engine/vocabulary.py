@@ -437,6 +437,18 @@ _KINDS = (
         free_bytes=_i("free space there"),
     ),
     _kind(
+        "known_conflict",
+        "known_conflicts",
+        "Installed releases of dependencies that are known not to work together, and that are imported together.",
+        defect=_s("its name in knowledge_base/releases.yaml"),
+        package=_s("the distribution that has to change"),
+        version=_s("its installed version"),
+        others=_s("the others with their versions"),
+        failure_class=_s("the failure class of what it causes"),
+        what=_s("what is wrong, one sentence"),
+        remedy=_s("what gets past it, one sentence"),
+    ),
+    _kind(
         "native_library",
         "native_libraries",
         "A native library or program that a package or mlx-audio itself calls.",
