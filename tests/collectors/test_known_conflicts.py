@@ -24,8 +24,16 @@ def _collect(site: Path, imported: list[str], **versions: str) -> list[object]:
         memory.add(
             "import_need",
             Provenance("test"),
-            **{"package": package, "module": package, "top": package, "present": True, "when": "import"},
-            **{"guarded": False, "importer": "mlx_audio", "importer_line": 1, "declared": "required", "install": ""},
+            package=package,
+            module=package,
+            top=package,
+            present=True,
+            when="import",
+            guarded=False,
+            importer="mlx_audio",
+            importer_line=1,
+            declared="required",
+            install="",
         )
     known_conflicts.collect(memory, Surroundings({"python": "3.11", "system": "Linux", "path": [str(site)]}))
     return [fact["defect"] for fact in memory.of("known_conflict")]
