@@ -42,22 +42,29 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class FamilyNeeds:
-    """What a family (None: the loader alone) imports from other packages."""
+    """What a family (None: the loader alone) imports from other packages. ``whole``: with all that comes with it."""
 
     family: str | None
     needs: Sequence[Need]
+    whole: bool
 
 
-def read_needs(mlx_audio_dir: Path, category: str, family: str | None) -> FamilyNeeds:
-    """What loading ``family`` with the loader of ``category`` imports, by the sources of this mlx-audio."""
+def read_needs(mlx_audio_dir: Path, category: str, family: str | None, *, whole: bool = True) -> FamilyNeeds:
+    """What loading ``family`` with the loader of ``category`` imports, by the sources of this mlx-audio.
+
+    Without ``whole``, what the family's own files import.
+    """
     with without_collection():
-        return needs_of(Sources(mlx_audio_dir), category, family)
+        return needs_of(Sources(mlx_audio_dir), category, family, whole=whole)
 
 
-def needs_of(sources: Sources, category: str, family: str | None) -> FamilyNeeds:
+def needs_of(sources: Sources, category: str, family: str | None, *, whole: bool = True) -> FamilyNeeds:
     """As :func:`read_needs`, for several families of one mlx-audio."""
-    found = of_loader(sources, category) if family is None else of_family(sources, category, family)
-    return FamilyNeeds(family, [_need(item) for item in found if _is_foreign(item.statement)])
+    if family is None:
+        found = of_loader(sources, category) if whole else []
+    else:
+        found = of_family(sources, category, family, whole=whole)
+    return FamilyNeeds(family, [_need(item) for item in found if _is_foreign(item.statement)], whole)
 
 
 def _need(item: Reached) -> Need:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +78,8 @@ class InstalledModules:
         return found
 
     def _in_zip(self, archive: Path, module: str) -> Place | None:
+        import zipfile  # 10 ms: only for those who have an archive on the path
+
         inner = module.replace(".", "/")
         try:
             with zipfile.ZipFile(archive) as opened:

@@ -93,7 +93,7 @@ class Examination:
         self.ledger.run("checkpoint", lambda: self._checkpoint(mlx_audio))
 
     def read_imports(self, run: LoadRun) -> None:
-        """What the family that ``run`` will load imports: parsing its sources takes a while, and needs no result."""
+        """What the files of the family that ``run`` will load import: it takes a while, and needs no result."""
         from mlx_diagnose.collectors import dependencies, resolution
 
         found = run.mlx_audio or {}
@@ -110,7 +110,7 @@ class Examination:
         )
         resolved = scratch.one("resolution")
         family = str(resolved["resolved"]) if resolved is not None and resolved["family_exists"] else None
-        self.needs = dependencies.read_needs(Path(found["directory"]), run.category, family)
+        self.needs = dependencies.read_needs(Path(found["directory"]), run.category, family, whole=False)
 
     def look_at_installation(self, run: LoadRun) -> None:
         """What can be told of a load that was not run: packages, the family, what it imports."""
@@ -182,10 +182,13 @@ class Examination:
         found = (run.mlx_audio or {}).get("directory")
         if self.around is None or found is None:
             raise Skipped("mlx-audio was not found in the patient")
-        if self.needs is None or self.needs.family != self.family:
-            self.needs = dependencies.read_needs(Path(found), run.category, self.family)
+        # Where the import passed, what comes with the family is there; only its own functions may miss something.
+        whole = run.steps.get("import", {}).get("status") != "passed"
+        if self.needs is None or self.needs.family != self.family or (whole and not self.needs.whole):
+            self.needs = dependencies.read_needs(Path(found), run.category, self.family, whole=whole)
         dependencies.collect(self.memory, self.needs.needs, self.around)
-        known_conflicts.collect(self.memory, self.around)
+        if not run.loads:
+            known_conflicts.collect(self.memory, self.around)
         imported = {str(fact["top"]) for fact in self.memory.of("import_need", present=True)}
         native_libraries.collect(self.memory, self.around.modules, imported)
 

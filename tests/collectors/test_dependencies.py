@@ -222,6 +222,19 @@ def test_editable_installations_and_archives_are_found(site: Path, tmp_path: Pat
     }
 
 
+def test_the_familys_own_files_alone(site: Path) -> None:
+    _write(
+        site,
+        mlx_audio__tts__models__fam__part="import of_a_part\n",
+        mlx_audio__tts__models__other__init="import of_another\n",
+    )
+    _look(site, "import own\nfrom . import part\nfrom mlx_audio.tts.models.other import x\nclass Model: ...\n")
+    few = dependencies.read_needs(site / "mlx_audio", "tts", "fam", whole=False)
+    assert {need.top for need in few.needs} == {"own", "of_a_part"} and not few.whole
+    every = dependencies.read_needs(site / "mlx_audio", "tts", "fam")
+    assert {need.top for need in every.needs} == {"own", "of_a_part", "of_another", "pkg_a"}
+
+
 def test_the_loader_alone_where_the_family_is_not_known(site: Path) -> None:
     needs = dependencies.read_needs(site / "mlx_audio", "tts", None)
     assert [need.statement.module for need in needs.needs] == ["pkg_a"]
