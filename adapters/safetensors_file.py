@@ -15,12 +15,11 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors.tensors import DTYPE_BITS, SAFETENSORS_DTYPES
+from mlx_diagnose.collectors.tensors import DTYPE_BITS, SAFETENSORS_DTYPES, safetensors_dtype
 from mlx_diagnose.engine.model import DiagnoseError, ExitCode
 
 #: The longest header that safetensors and MLX take, in bytes.
 MAX_HEADER = 100_000_000
-_NAMES = {mlx: stored for stored, mlx in SAFETENSORS_DTYPES.items()}
 
 
 class UnwritableError(DiagnoseError):
@@ -91,7 +90,7 @@ def new_header(
     for name, (dtype, shape) in tensors.items():
         start, end = end, end + byte_size(dtype, shape)
         places[name] = start, end
-        header[name] = {"dtype": _NAMES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        header[name] = {"dtype": safetensors_dtype(dtype), "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the body starts aligned
     body = 8 + len(text)

@@ -13,6 +13,7 @@ from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import CopiedFile
 from mlx_diagnose.adapters.model_directory import WrittenDirectory, check_target, write_directory, write_texts
 from mlx_diagnose.adapters.preview import preview
+from mlx_diagnose.adapters.registry import Entry, to_text
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 from mlx_diagnose.adapters.source_patch import SourcePatch
 from mlx_diagnose.adapters.undo import UNDO, undo_record
@@ -21,6 +22,7 @@ from mlx_diagnose.collectors.adapter_run import failure_of
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.target import Located, is_loadable
+from mlx_diagnose.engine import registering
 from mlx_diagnose.engine.adapter_files import AdapterFiles, adapter_files, adapter_for
 from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
 from mlx_diagnose.engine.options import Options
@@ -28,6 +30,8 @@ from mlx_diagnose.engine.source_fixes import patches_for, seen_of
 
 #: Folder of mended copies. A copy keeps its original's name, which steers mlx-audio's resolution.
 FOLDER = "diagnose-fixed"
+#: The entry of the registry, beside the undo record.
+ENTRY = "registry-entry.json"
 _BAR = 20
 
 
@@ -81,6 +85,8 @@ class _Order:
     out: Path | None
     progress: Callable[[str], None]
     note: str | None = None
+    entry: Entry | None = None
+    registered: Path | None = None
 
     @classmethod
     def of(cls, report: Report, options: Options, out: Path | None, progress: Callable[[str], None]) -> _Order:
@@ -126,9 +132,10 @@ class _Order:
         """The record of what was made."""
         files = tuple(WrittenFile(file.file, file.how, file.why, file.size) for file in made.files) if made else ()
         names = tuple(fix.id for fix in self.fixes)
-        commands = tuple(dict.fromkeys(fix.command for fix in self.fixes if fix.command))
+        commands = tuple(dict.fromkeys(fix.command for fix in self.fixes or _packages(self.report) if fix.command))
         path = str(made.path) if made else None
-        return Written(path, made is not None, reason or self.note, names, files, commands)
+        registered = str(self.registered) if self.registered else None
+        return Written(path, made is not None, reason or self.note, names, files, commands, registry=registered)
 
     def carry_out(self) -> WrittenDirectory:
         """Write it. Raises UnwritableError where it cannot be written or does not load."""
@@ -150,14 +157,21 @@ class _Order:
             self.progress("loading what was written")
             _must_load(self.report, self.options, self.located, staged)
             names = tuple(fix.id for fix in self.fixes)
-            texts = {UNDO: undo_record(original, staged, self.target, self.mend, names, files), **self.patch_texts}
+            self.entry = replace(registering.entry_of(self.report, staged, self.mend), directory=str(self.target))
+            texts = {
+                UNDO: undo_record(original, staged, self.target, self.mend, names, files),
+                ENTRY: to_text(self.entry),
+                **self.patch_texts,
+            }
             failure = self._adapter_failure()
             if failure is None:
                 return {**texts, **self.adapters.texts}
             self.note = f"the adapter was left out, as it does not load the model: {failure}"
             return texts
 
-        return write_directory(original, self.target, self.mend, accept, lambda *args: self.progress(_bar(*args)))
+        made = write_directory(original, self.target, self.mend, accept, lambda *args: self.progress(_bar(*args)))
+        self.registered = registering.keep(self.entry) if self.entry is not None else None
+        return made
 
     def shown(self) -> str:
         """All that would be written, as text."""
@@ -222,6 +236,13 @@ def default_target(located: Located) -> Path:
 
 def _change(fix: Fix) -> tuple[object, ...]:
     return fix.config_patch, fix.weight_map, fix.shim, fix.command
+
+
+def _packages(report: Report) -> list[Fix]:
+    """The first installation that each root cause suggests: for the user to run, where nothing was verified."""
+    roots = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    found = (next((fix for fix in finding.fixes if fix.kind == "package"), None) for finding in roots)
+    return [fix for fix in found if fix is not None]
 
 
 def _not_written(report: Report, fixes: Sequence[Fix]) -> str:

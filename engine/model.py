@@ -234,7 +234,8 @@ class Written:
     """What ``--fix`` wrote. ``path`` is the mended copy, None where there is none, for the ``reason`` given.
 
     ``loads``: the patient's own loader loaded what was written, or nothing was broken. ``fixes`` are
-    the ids of those made; ``commands`` are for the user to run.
+    the ids of those made; ``commands`` are for the user to run. ``registry`` is the file of the entry that
+    the model got in the user's registry.
     """
 
     path: str | None
@@ -244,6 +245,7 @@ class Written:
     files: tuple[WrittenFile, ...] = ()
     commands: tuple[str, ...] = ()
     diff: str | None = None
+    registry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

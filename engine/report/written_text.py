@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlx_diagnose.engine.model import Written
 from mlx_diagnose.engine.report.sanitise import lines, one_line
-from mlx_diagnose.engine.report.view import View
+from mlx_diagnose.engine.report.view import View, home_relative
 
 _INDENT = "  "
 _FILES_SHOWN = 12
@@ -20,6 +20,9 @@ def written_lines(written: Written, view: View) -> Iterator[str]:
         yield from (view.paint(line, "bold", "green") for line in view.fold(told, _INDENT))
         yield from view.fold(_what_was_made(written), _INDENT, _INDENT)
         yield from _files(written, view)
+        if written.registry is not None:
+            told = f"Kept in the registry: {one_line(home_relative(written.registry))}"
+            yield from view.fold(told, _INDENT * 2, _INDENT)
     elif written.reason is not None:
         style = "green" if written.loads else "yellow"
         told = f"Nothing written: {one_line(written.reason)}."

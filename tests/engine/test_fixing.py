@@ -16,6 +16,7 @@ import pytest
 
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_directory import write_directory
+from mlx_diagnose.adapters.registry import read as read_entry
 from mlx_diagnose.collectors.package_copy import copy_package, package_folder
 from mlx_diagnose.collectors.target import locate
 from mlx_diagnose.engine.fixing import chosen, default_target, show_fixes, write_fixes
@@ -30,6 +31,13 @@ from tests.specimens.mutants import mutate
 from tests.specimens.recipe import Specimen
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry of its own."""
+    monkeypatch.setenv("MLX_DIAGNOSE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture
@@ -99,8 +107,27 @@ def test_two_faults_of_the_config(specimen: Callable[[str], Specimen], tmp_path:
     assert mended == original
     assert parameters(path, adapter=next((made / "diagnose").glob("adapter_*.py"))) == [original]
     record = json.loads((made / "diagnose" / "undo.json").read_text())
+    entry = read_entry(Path(str(report.written.registry)))
+    assert (entry.id, entry.config, entry.directory) == (whole.path.name.lower(), whole.config, str(made))
+    assert entry.mend["config_patch"] == record["config_patch"]
     assert record["original"] == str(path)
     assert record["fixes"] == list(report.written.fixes)
+
+
+def test_names_of_tensors(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    """Broken by NumPy; found, mended and written by us; loaded by mlx-audio with the values of the whole one."""
+    whole = specimen("dia")
+    path = broken(whole, tmp_path, lambda config: None)
+    weights = next(path.glob("*.safetensors"))
+    arrays = stored.read(weights)
+    weights.unlink()
+    stored.write(weights, {f"module.{name}": array for name, array in arrays.items()})
+    report = fixed(path)
+    assert report.written is not None and report.written.path is not None
+    made = Path(report.written.path)
+    mended, original = parameters(made, whole.path)
+    assert mended == original
+    assert parameters(path, adapter=next((made / "diagnose").glob("adapter_*.py"))) == [original]
 
 
 def test_a_whole_model_needs_nothing(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
