@@ -96,24 +96,36 @@ def _fix(fix: Fix, view: View) -> Iterator[str]:
     yield view.paint(label, "bold") + title[0][len(indent) :]
     yield from title[1:]
     style = "green" if fix.applicability == "verified" else "yellow"
-    yield from (view.paint(line, style) for line in view.fold(_applicability(fix), indent))
+    yield from (view.paint(line, style) for line in view.fold(applicability(fix), indent))
     # What is to be pasted is never folded: a broken line would not run.
     if fix.command:
         yield from (f"{indent}{view.paint(line, 'cyan')}" for line in lines(fix.command.strip("\n")))
+    yield from (f"{indent}{line}" for line in change_lines(fix, view))
+    for sentence in circumstances(fix):
+        yield from view.fold(sentence, indent)
+
+
+def change_lines(fix: Fix, view: View) -> Iterator[str]:
+    """What a fix changes in config.json and in the weights."""
     if fix.config_patch:
-        yield from (f"{indent}{line}" for line in patch_lines(fix.config_patch, view))
-    yield from (f"{indent}{line}" for line in _weight_map_lines(fix.weight_map, view))
+        yield from patch_lines(fix.config_patch, view)
+    yield from _weight_map_lines(fix.weight_map, view)
+
+
+def circumstances(fix: Fix) -> Iterator[str]:
+    """What a fix sets besides, and which files it changes."""
     if fix.environment:
         settings = " ".join(f"{one_line(name)}={one_line(value)}" for name, value in sorted(fix.environment.items()))
-        yield from view.fold(f"with the environment {settings}", indent)
+        yield f"with the environment {settings}"
     if fix.shim:
-        yield from view.fold(f"with the loader shim {one_line(fix.shim)}", indent)
+        yield f"with the loader shim {one_line(fix.shim)}"
     files = [one_line(file) for file in fix.files if not (fix.config_patch and file == "config.json")]
     if files:
-        yield from view.fold(f"changes {', '.join(files)}", indent)
+        yield f"changes {', '.join(files)}"
 
 
-def _applicability(fix: Fix) -> str:
+def applicability(fix: Fix) -> str:
+    """What was proven of a fix, and the reason if nothing was."""
     reason = one_line(fix.reason or "")
     if fix.applicability == "verified":
         return f"verified: {reason or 'tried on a copy, loads'}"

@@ -49,12 +49,13 @@ def _headline(report: Report, view: View) -> list[str]:
         "fails": (view.glyph("✗", "X"), "red"),
         "inconclusive": ("?", "yellow"),
     }[report.verdict]
-    text = f"{one_line(report.target.model)} {_outcome(report)}"
+    text = f"{one_line(report.target.model)} {outcome(report)}"
     hanging = " " * (cells(mark) + 1)
     return [view.paint(line, "bold", style) for line in view.fold(text, hanging, f"{mark} ")]
 
 
-def _outcome(report: Report) -> str:
+def outcome(report: Report) -> str:
+    """What became of the model, as a sentence without its subject: "does not load: ..."."""
     failed = next((stage for stage in report.stages if stage.status == "failed"), None)
     loaded = any(stage.status == "passed" for stage in report.stages)
     if report.verdict == "loads":
@@ -239,6 +240,14 @@ def _needs(report: Report, view: View) -> Iterator[str]:
 
 
 def _not_examined(report: Report, view: View) -> Iterator[str]:
+    gaps = not_examined(report)
+    if gaps:
+        yield view.paint("Not examined", "bold")
+    for told in gaps:
+        yield from view.fold(told, _INDENT * 2, _INDENT)
+
+
+def not_examined(report: Report) -> list[str]:
     """Collectors that did not come back with facts: news only if the question is still open."""
     open_question = report.verdict == "inconclusive"
     troubled = [
@@ -246,11 +255,8 @@ def _not_examined(report: Report, view: View) -> Iterator[str]:
         for outcome in report.collectors
         if outcome.status in ("failed", "timed-out") or (open_question and outcome.status == "skipped")
     ]
-    if troubled:
-        yield view.paint("Not examined", "bold")
     # The same one may look again at a mended copy, and fail again.
-    for told in dict.fromkeys(_collector(outcome) for outcome in troubled):
-        yield from view.fold(told, _INDENT * 2, _INDENT)
+    return list(dict.fromkeys(_collector(outcome) for outcome in troubled))
 
 
 def _collector(outcome: CollectorOutcome) -> str:
@@ -290,7 +296,7 @@ def _footer(report: Report, view: View) -> Iterator[str]:
     traced = any(stage.exception is not None and stage.exception.traceback for stage in report.stages)
     if traced and report.verdict == "inconclusive" and not view.verbose:
         yield from _labelled("More", "-v shows the traceback", view)
-    yield from _labelled("Patient", _patient(report), view)
+    yield from _labelled("Patient", patient_line(report), view)
     if report.saved_at is not None:
         yield from _labelled("Run", one_line(report.run_id), view)
 
@@ -301,7 +307,8 @@ def _labelled(label: str, text: str, view: View) -> Iterator[str]:
     yield from rest
 
 
-def _patient(report: Report) -> str:
+def patient_line(report: Report) -> str:
+    """The interpreter, its packages, and why it was chosen."""
     patient = report.patient
     versions = [f"Python {patient.python}"] if patient.python else []
     versions += [f"{name} {patient.packages[name]}" for name in _PACKAGES_SHOWN if patient.packages.get(name)]
