@@ -67,6 +67,11 @@ def _state(path: Path) -> State:
     return "present" if os.access(path, os.R_OK | os.X_OK) else "unreadable"
 
 
+def is_repo_id(text: str) -> bool:
+    """Whether ``text`` has the form of a repository id; old ones have no owner (``bert-base-uncased``)."""
+    return _REPO_ID.match(text) is not None
+
+
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """The hub cache, as ``huggingface_hub/constants.py`` finds it."""
     return _cache(environ, cache_variable(environ))
