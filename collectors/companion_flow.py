@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mlx_diagnose.collectors.companion_body import Evaluation
+from mlx_diagnose.collectors.companion_calls import Calls
 from mlx_diagnose.collectors.companion_values import Key, Place, Section, Text, Thing, Value, fingerprint
 from mlx_diagnose.collectors.source_world import Class, Function, Module, World, absolute
 
@@ -181,7 +182,7 @@ class CompanionFlow:
 
     # -- results -----------------------------------------------------------------------------
 
-    def wish(self, what: str, target: Text | Key | Place, node: ast.expr, by: Evaluation, *, tested: bool) -> None:
+    def wish(self, what: str, target: Text | Key | Place, node: ast.expr, by: Calls, *, tested: bool) -> None:
         """Note that ``target`` is reached for at ``node``; the earliest stage of a target counts."""
         file, line = str(by.module.file), node.lineno
         by_file, by_line = self.trail[0] if self.trail else (file, line)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mlx_diagnose.collectors.companion_body import UNDECIDED
+from mlx_diagnose.collectors.companion_expressions import UNDECIDED
 from mlx_diagnose.collectors.companion_flow import CompanionFlow, Wish
 from mlx_diagnose.collectors.companion_values import Key, Place
 from mlx_diagnose.collectors.config import value_at
@@ -175,18 +175,20 @@ def collect(
     ``started``: a load was run; ``model`` is the target, which is no companion of itself.
     """
     reached: dict[str, Mapping[str, Any]] = {}
-    for reach in run.reaches:
-        if reach["what"] == "hub" and reach["target"] != model and is_repo_id(reach["target"]):
-            # One that failed tells more than one that was found.
-            if reach["target"] not in reached or reach["outcome"] != "found":
-                reached[reach["target"]] = reach
+    for asked in run.reaches:
+        repo = asked["target"]
+        if asked["what"] != "hub" or repo == model or not is_repo_id(repo):
+            continue
+        # One that failed tells more than one that was found.
+        if repo not in reached or asked["outcome"] != "found":
+            reached[repo] = asked
     known = {companion.name for companion in found if companion.what == "repo"}
     for companion in found:
         if companion.name == model:
             continue
-        reach = reached.get(companion.name) if companion.what == "repo" else None
-        ahead = reach is None and _is_ahead(companion, run, started)
-        _assert(memory, companion, reach, state_of(companion, directory, environ), ahead, offline_by_us)
+        met = reached.get(companion.name) if companion.what == "repo" else None
+        ahead = met is None and _is_ahead(companion, run, started)
+        _assert(memory, companion, met, state_of(companion, directory, environ), ahead, offline_by_us)
     for name, reach in reached.items():
         if name not in known:
             companion = Companion(

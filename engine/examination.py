@@ -136,6 +136,36 @@ class Examination:
         self.ledger.run("quantization", lambda: self._quantization(run))
         self.ledger.run("trace", lambda: self._trace(run, trace_requested))
 
+    def look_at_companions(self, run: LoadRun, *, started: bool, traced: bool, offline_by_us: bool) -> None:
+        """Repositories and files that the family wants; read in its source unless a load told all there is."""
+        self.ledger.run("companions", lambda: self._companions(run, started, traced, offline_by_us))
+
+    def _companions(self, run: LoadRun, started: bool, traced: bool, offline_by_us: bool) -> None:
+        if self.directory != self.located.directory:
+            raise Skipped("they were looked for in the directory as it was given")
+        from mlx_diagnose.collectors import companions
+
+        directory, family = (run.mlx_audio or {}).get("directory"), self.family
+        found: list[companions.Companion] = []
+        if directory is not None and family is not None and (traced or not run.loads):
+            found = companions.describe(
+                Path(directory),
+                run.category,
+                family,
+                config=self.config,
+                directory=self.directory,
+                search_path=(run.hello or {}).get("path", ()),
+            )
+        companions.collect(
+            self.memory,
+            found,
+            run,
+            directory=self.directory,
+            model=self.located.model,
+            started=started,
+            offline_by_us=offline_by_us,
+        )
+
     def look_at_cache(self, run: LoadRun, revision: str | None) -> None:
         """What the hub cache holds of the model and of the repositories that ``run`` asked for."""
         self.ledger.run("hub_cache", lambda: self._hub_cache(run, revision))

@@ -289,6 +289,9 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
         examination.look_at_run(run, trace_requested=context.options.trace)
     else:
         examination.look_at_installation(run)
+    examination.look_at_companions(
+        run, started=not static, traced=context.options.trace, offline_by_us=context.offline_by_us
+    )
 
 
 def _stages(context: Context, run: LoadRun) -> list[StageResult]:

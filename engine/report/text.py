@@ -12,6 +12,7 @@ from itertools import groupby
 
 from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResult, StageStatus
 from mlx_diagnose.engine.report.calls import call_lines
+from mlx_diagnose.engine.report.companions_text import companion_lines
 from mlx_diagnose.engine.report.finding_text import finding_lines
 from mlx_diagnose.engine.report.sanitise import lines, one_line
 from mlx_diagnose.engine.report.view import View, cells, home_relative, source_place
@@ -28,6 +29,7 @@ def render(report: Report, view: View) -> str:
         _headline(report, view),
         list(_ladder(report.stages, view)),
         *_findings(report, view),
+        list(companion_lines(report.facts, view)),
         list(_known_defects(report, view)),
         list(_needs(report, view)),
         list(_not_examined(report, view)),

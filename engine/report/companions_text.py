@@ -1,0 +1,39 @@
+"""What the model wants besides its own files, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlx_diagnose.engine.model import Fact, stage_index
+from mlx_diagnose.engine.report.sanitise import one_line
+from mlx_diagnose.engine.report.view import View, source_place
+
+_MOST = 8
+
+
+def companion_lines(facts: Sequence[Fact], view: View) -> Iterator[str]:
+    """Repositories, and files that are not there; with ``view.verbose`` the others and what only using it wants."""
+    found = [fact for fact in facts if fact.kind == "companion" and (view.verbose or _is_news(fact))]
+    if not found:
+        return
+    yield view.paint("Wants also", "bold")
+    found.sort(key=lambda fact: (fact["stage"] is None, stage_index(str(fact["stage"])) if fact["stage"] else 0))
+    for fact in found if view.verbose else found[:_MOST]:
+        yield from view.fold(one_line(_told(fact)), "    ", "  ")
+    if len(found) > _MOST and not view.verbose:
+        yield view.paint(f"  {len(found) - _MOST} more (-v shows all)", "dim")
+
+
+def _is_news(fact: Fact) -> bool:
+    if fact["stage"] is None:
+        return False
+    return fact["what"] == "repo" or (fact["state"] == "absent" and not fact["tested"])
+
+
+def _told(fact: Fact) -> str:
+    when = f"at {fact['stage']}" if fact["stage"] is not None else "when it is used"
+    line = fact["line"]
+    place = source_place(str(fact["file"]), None if line is None else int(str(line)))
+    key = f", named by {fact['config_path']}" if fact["config_path"] is not None else ""
+    optional = " (goes on without)" if fact["swallowed"] else " (if it is there)" if fact["tested"] else ""
+    return f"{fact['name']}: {fact['state']}, {when}{optional}, {place}{key}"
