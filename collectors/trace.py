@@ -27,10 +27,14 @@ def collect(
     trace: Mapping[str, Any],
     *,
     caught: Iterable[Mapping[str, Any]],
+    chain: Sequence[Mapping[str, Any]],
     directory: Path | None,
     requested: bool,
 ) -> None:
-    """Assert ``trace``, ``init_call``, ``call_argument`` and ``file_wanted`` facts of a probe's ``trace`` message."""
+    """Assert trace, init_call, call_argument, reached_value and file_wanted facts of a probe's ``trace`` message.
+
+    ``caught`` are the exceptions that the load went on after, ``chain`` those that ended it, the raised one first.
+    """
     calls: Sequence[Call] = trace["calls"]
     most = _MOST_REQUESTED if requested else _MOST
     chosen = _chosen(calls, most)
@@ -57,6 +61,8 @@ def collect(
             slow=call["number"] in slow,
         )
     _assert_arguments(memory, chosen, most, requested=requested)
+    if chain:
+        _assert_reached(memory, trace["reached"], chain[0])
     _assert_lookups(memory, trace["lookups"], directory)
 
 
@@ -144,6 +150,32 @@ def _assert_arguments(memory: WorkingMemory, calls: Sequence[Call], most: int, *
                 certain=argument["certain"],
                 raised=bool(call["raised"]),
             )
+
+
+def _assert_reached(memory: WorkingMemory, reached: Sequence[Mapping[str, Any]], raised: Mapping[str, Any]) -> None:
+    frame = raised["frames"][-1] if raised["frames"] else {}
+    # Keys that name the model rather than shape it come along with every config.
+    reached = [value for value in reached if value["path"].rpartition(".")[2] not in ("model_type", "model_path")]
+    for value in reached:
+        memory.add(
+            "reached_value",
+            Provenance("trace", value["file"], value["line"], value["path"]),
+            stage=raised["stage"],
+            path=value["path"],
+            name=value["path"].rpartition(".")[2],
+            value=value["value"],
+            type=value["type"],
+            origin=value["origin"],
+            certain=value["certain"],
+            expression=value["expression"],
+            function=value["function"],
+            file=value["file"],
+            line=value["line"],
+            exception=raised["type"],
+            raised_file=frame.get("file"),
+            raised_line=frame.get("line"),
+            alone=len(reached) == 1,
+        )
 
 
 def _assert_lookups(memory: WorkingMemory, lookups: Sequence[Mapping[str, Any]], directory: Path | None) -> None:

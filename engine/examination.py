@@ -302,7 +302,14 @@ class Examination:
             raise Skipped("the calls of the load were not recorded")
         from mlx_diagnose.collectors import trace
 
-        trace.collect(self.memory, run.trace, caught=run.caught, directory=self.directory, requested=requested)
+        trace.collect(
+            self.memory,
+            run.trace,
+            caught=run.caught,
+            chain=run.chain,
+            directory=self.directory,
+            requested=requested,
+        )
 
     def _weights_difference(self, met: Message | None) -> None:
         if met is None:

@@ -40,13 +40,15 @@ class Arguments:
         section = max(set(parents), key=parents.count) if parents else None
         return [self._recognised(name, value, path, section, defaults) for (name, value), path in zip(pairs, exact)]
 
-    def made(self, arguments: List[Dict[str, Any]], made: Any) -> None:
-        """``made`` came of a call with ``arguments``: if they are keys of one section, it is that section."""
+    def made(self, arguments: List[Dict[str, Any]], made: Any, caller: Any) -> None:
+        """``made``, a config, came of a call with ``arguments`` in the frame ``caller``: of which section it is."""
         if self.origins is None or not _CONFIG.search(type_name(made)):
             return
         parents = [str(a["path"]).rpartition(".")[0] for a in arguments if a["origin"] == "config" and a["certain"]]
-        if parents:
-            self.origins.remember(made, max(set(parents), key=parents.count))
+        section = max(set(parents), key=parents.count) if parents else None
+        # What code computed has no key; a default has the one that would have been taken.
+        given = {a["name"]: None if a["origin"] == "default" else str(a["path"] or "") for a in arguments}
+        self.origins.remember(made, section, given, caller)
 
     def _recognised(
         self, name: str, value: Any, exact: Optional[str], section: Optional[str], defaults: Dict[str, Any]

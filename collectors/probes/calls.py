@@ -161,7 +161,7 @@ class CallTree(Listener):
             node.made = [total + count for total, count in zip(node.made, counted)]
             if len(node.objects) < _MAX_PLACED:
                 node.objects.append(id(made))
-            self._arguments.made(node.arguments, made)
+            self._arguments.made(node.arguments, made, frame.f_back)
         unplaced = [child for child in node.children.values() if child.objects and child.places is None]
         if unplaced:
             names = self._places.names(made, {key for child in unplaced for key in child.objects})

@@ -249,7 +249,7 @@ class Loader:
             self._channel.send("caught", exceptions=found)
         if self.trace is not None:
             done = self.trace
-            _quietly(self._channel, "trace", lambda: self._channel.send("trace", **done.stop()))
+            _quietly(self._channel, "trace", lambda: self._channel.send("trace", **done.stop(raised)))
             if self.caught.failure is not None:
                 self._channel.send("unavailable", what="trace", reason=self.caught.failure)
             self.trace = None

@@ -19,6 +19,22 @@ _JSON_TYPES = (str, int, float, bool, list, type(None))
 NAME, AMBIGUOUS = "name", "ambiguous"
 
 
+class Made:
+    """An object that was made from a section.
+
+    ``given`` has the keys that its arguments came from, "" for what code computed and None for a
+    default, in the order of its parameters; ``names`` the objects that the line which made it (``code``, ``line``) can have read.
+    """
+
+    __slots__ = ("code", "given", "line", "names", "owner", "section")
+
+    def __init__(self, owner: Any, section: Optional[str], given: Dict[str, Optional[str]], caller: Any) -> None:
+        self.owner, self.section, self.given = owner, section, given
+        self.code: Any = caller.f_code if caller is not None else None
+        self.line: int = caller.f_lineno if caller is not None else 0
+        self.names: Dict[str, Any] = {}
+
+
 class Origins:
     """The places of one config; paths are dotted."""
 
@@ -27,7 +43,7 @@ class Origins:
         self._paths: Dict[int, str] = {}
         self._values: Dict[int, Any] = {}
         self._named: Dict[str, List[Tuple[str, Any]]] = {}
-        self._sections: Dict[int, Tuple[Any, str]] = {}
+        self._sections: Dict[int, Made] = {}
         for count, (path, value) in enumerate(_walk(config)):
             if count >= _MAX_ENTRIES:
                 break
@@ -65,17 +81,42 @@ class Origins:
         """The section that ``owner`` is, or was made from; None where that is not known."""
         if owner is self._config:
             return ""
-        if issubclass(type(owner), dict):
+        if type(owner) is dict:
             if self._values.get(id(owner), _NONE) is owner:
                 return self._paths[id(owner)] or None
             return self._by_content(owner)
-        known = self._sections.get(id(owner))
-        return known[1] if known is not None and known[0] is owner else None
+        made = self.maker_of(owner)
+        return made.section if made is not None else None
 
-    def remember(self, owner: Any, section: str) -> None:
-        """``owner`` was made from ``section``. It is kept, so that its identity stays its own."""
-        if len(self._sections) < _MAX_ENTRIES:
-            self._sections[id(owner)] = (owner, section)
+    def remember(self, owner: Any, section: Optional[str], given: Dict[str, Optional[str]], caller: Any) -> None:
+        """``owner`` was made by the frame ``caller``, from ``section`` if that is known.
+
+        It is kept, so that its identity stays its own.
+        """
+        if len(self._sections) >= _MAX_ENTRIES:
+            return
+        made = Made(owner, section, given, caller)
+        if caller is not None and "" in given.values():
+            held = dict(caller.f_locals)
+            made.names = {
+                name: value for name, value in held.items() if name == "self" or self.section_of(value) is not None
+            }
+        self._sections[id(owner)] = made
+
+    def maker_of(self, owner: Any) -> Optional[Made]:
+        """How ``owner`` was made, where that is known."""
+        known = self._sections.get(id(owner))
+        return known if known is not None and known.owner is owner else None
+
+    def key_of(self, owner: Any, name: str) -> Optional[str]:
+        """The key that the attribute ``name`` of a known section has its value from; None if code made it up."""
+        section = self.section_of(owner)
+        if section is None:
+            return None
+        made = self.maker_of(owner)
+        if made is not None and made.given.get(name) is not None:
+            return made.given[name] or None
+        return "%s.%s" % (section, name) if section else name
 
     def _by_content(self, owner: Dict[Any, Any]) -> Optional[str]:
         """A copy or a filtered copy of a section: what its values' identities agree on."""

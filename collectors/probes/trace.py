@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional
 
+from mlx_diagnose.collectors.probes import reached
 from mlx_diagnose.collectors.probes.arguments import Arguments
 from mlx_diagnose.collectors.probes.calls import CallTree
 from mlx_diagnose.collectors.probes.lookups import Lookups
@@ -32,7 +33,11 @@ class Trace:
         """Begin; calls are told by whoever has ``calls``."""
         self._lookups.start()
 
-    def stop(self) -> Dict[str, Any]:
-        """End; ``{"calls": [...], "omitted": int, "lookups": [...]}``."""
+    def stop(self, raised: Optional[BaseException] = None) -> Dict[str, Any]:
+        """End; ``{"calls": [...], "omitted": int, "lookups": [...], "reached": [...]}``.
+
+        ``reached`` are the config values behind the expression that ``raised``.
+        """
         lookups: List[Dict[str, Any]] = self._lookups.stop()
-        return {**self.calls.report(), "lookups": lookups}
+        found = reached.values(raised, self.origins) if raised is not None else []
+        return {**self.calls.report(), "lookups": lookups, "reached": found}

@@ -88,3 +88,11 @@ def test_a_trace_does_not_change_the_outcome(examine: Callable[..., Report], fam
     plain, traced = examine(family), examine(family, trace=True)
     assert [(s.name, s.status) for s in plain.stages] == [(s.name, s.status) for s in traced.stages]
     assert [f.rule for f in plain.findings] == [f.rule for f in traced.findings]
+
+
+def test_the_key_behind_a_failure_is_named_where_no_change_mends_it(examine: Callable[..., Report]) -> None:
+    report = examine("indextts", lambda config: config["gpt"].__setitem__("condition_type", "other"))
+    root = next(finding for finding in report.findings if finding.root and finding.severity == "error")
+    assert (root.failure_class, [s.name for s in root.subjects]) == ("config/value-mismatch", ["gpt.condition_type"])
+    reached = of(report, "reached_value", path="gpt.condition_type")
+    assert [(fact["origin"], fact["certain"]) for fact in reached] == [("config", True)]

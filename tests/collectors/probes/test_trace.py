@@ -185,3 +185,53 @@ def test_an_object_that_resists_being_looked_at(load: Callable[[str], Loaded]) -
     loaded.names["Layer"](Value)
     caught.stop()
     assert trace.stop()["calls"][0]["name"] == "Layer.__init__"
+
+
+_DERIVED = """
+class ModelConfig:
+    def __init__(self, sizes, flavour="plain"):
+        self.sizes, self.flavour = sizes, flavour
+
+class HeadArgs:
+    def __init__(self, width, count, eps=1e-5):
+        self.width, self.count, self.eps = width, count, eps
+
+def check(total, parts):
+    if total % parts:
+        raise ValueError("no")
+
+class Model:
+    def __init__(self, config):
+        half = config.sizes["width"] // 2
+        args = HeadArgs(half, config.sizes["heads"])
+        if config.flavour != "plain":
+            raise NotImplementedError(config.flavour)
+        check(half, args.count)
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "reached"),
+    [
+        ({"sizes": {"width": 30, "heads": 4}, "flavour": "plain"}, {"sizes.width": "config", "sizes.heads": "config"}),
+        ({"sizes": {"width": 32, "heads": 4}, "flavour": "fancy"}, {"flavour": "config"}),
+    ],
+)
+def test_the_keys_that_reached_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], reached: dict[str, str]
+) -> None:
+    file = tmp_path / "mlx_audio" / "tts" / "models" / "derived.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(_DERIVED)
+    module = types.ModuleType("mlx_audio.tts.models.derived")
+    exec(compile(_DERIVED, str(file), "exec", dont_inherit=True), vars(module))
+    trace, caught = Trace(lambda: "construct"), CaughtExceptions(lambda: "construct")
+    data = json.loads(json.dumps(config))
+    trace.config_read(data)
+    caught.start(trace.calls)
+    with pytest.raises((ValueError, NotImplementedError)) as error:
+        module.Model(module.ModelConfig(**data))
+    caught.stop(error.value)
+    found = trace.stop(error.value)["reached"]
+    assert {value["path"]: value["origin"] for value in found} == reached
+    assert all(value["certain"] for value in found)
