@@ -249,7 +249,10 @@ class Loader:
             self._channel.send("caught", exceptions=found)
         if self.trace is not None:
             done = self.trace
-            _quietly(self._channel, "trace", lambda: self._channel.send("trace", **done.stop(raised)))
+            behind: List[Dict[str, Any]] = []
+            if raised is not None:
+                _quietly(self._channel, "reached", lambda: behind.extend(done.reached_by(raised)))
+            _quietly(self._channel, "trace", lambda: self._channel.send("trace", reached=behind, **done.stop()))
             if self.caught.failure is not None:
                 self._channel.send("unavailable", what="trace", reason=self.caught.failure)
             self.trace = None

@@ -23,7 +23,8 @@ class Made:
     """An object that was made from a section.
 
     ``given`` has the keys that its arguments came from, "" for what code computed and None for a
-    default, in the order of its parameters; ``names`` the objects that the line which made it (``code``, ``line``) can have read.
+    default, in the order of its parameters; ``names`` the objects that the line which made it
+    (``code``, ``line``) can have read.
     """
 
     __slots__ = ("code", "given", "line", "names", "owner", "section")

@@ -123,7 +123,7 @@ def argument(statement: Optional[ast.stmt], callee: Any, name: str, caller: Any,
         for keyword in call.keywords:
             if keyword.arg == name:
                 return keyword.value
-        if position is not None and position < len(call.args):
+        if position is not None and 0 <= position < len(call.args):
             given = call.args[: position + 1]
             if not any(isinstance(item, ast.Starred) for item in given):
                 found: ast.AST = given[position]

@@ -33,11 +33,11 @@ class Trace:
         """Begin; calls are told by whoever has ``calls``."""
         self._lookups.start()
 
-    def stop(self, raised: Optional[BaseException] = None) -> Dict[str, Any]:
-        """End; ``{"calls": [...], "omitted": int, "lookups": [...], "reached": [...]}``.
+    def reached_by(self, raised: BaseException) -> List[Dict[str, Any]]:
+        """The config values behind the expression that ``raised``."""
+        return reached.values(raised, self.origins)
 
-        ``reached`` are the config values behind the expression that ``raised``.
-        """
+    def stop(self) -> Dict[str, Any]:
+        """End; ``{"calls": [...], "omitted": int, "lookups": [...]}``."""
         lookups: List[Dict[str, Any]] = self._lookups.stop()
-        found = reached.values(raised, self.origins) if raised is not None else []
-        return {**self.calls.report(), "lookups": lookups, "reached": found}
+        return {**self.calls.report(), "lookups": lookups}

@@ -232,6 +232,6 @@ def test_the_keys_that_reached_the_failure(
     with pytest.raises((ValueError, NotImplementedError)) as error:
         module.Model(module.ModelConfig(**data))
     caught.stop(error.value)
-    found = trace.stop(error.value)["reached"]
+    found = trace.reached_by(error.value)
     assert {value["path"]: value["origin"] for value in found} == reached
     assert all(value["certain"] for value in found)
