@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 from mlx_diagnose.collectors.config_edit import Edit, Path, leaves
@@ -129,6 +130,23 @@ def _model_types(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
                 28 - position,
                 must_load=family != declared_family,
             )
+
+
+def types_by_tensors(config: Mapping[str, Any], run: LoadRun, names: Iterable[str]) -> list[Candidate]:
+    """Model types whose families the tensors ``names`` point to, where ``run`` may have been of another one."""
+    from mlx_diagnose.collectors import type_evidence
+
+    folder = (run.mlx_audio or {}).get("directory")
+    fits = run.tensors is not None and run.tensors["counts"]["matched"] > run.mismatches
+    if folder is None or fits:
+        return []
+    operation = "replace" if "model_type" in config else "add"
+    evidence = "the names of the tensors"
+    return [
+        Candidate(Edit(operation, ("model_type",), family), 1 - place / 100, evidence, must_load=True)  # type: ignore[arg-type]
+        for place, family in enumerate(type_evidence.families(FilePath(folder), run.category, names))
+        if family != config.get("model_type")
+    ]
 
 
 def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:

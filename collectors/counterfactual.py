@@ -7,7 +7,7 @@ is asserted once, as not unique, with its alternatives named.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -39,10 +39,16 @@ class Repair:
     unique: bool
 
 
-def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials) -> Repair | None:
+def search(
+    config: Mapping[str, Any],
+    memory: WorkingMemory,
+    base: Outcome,
+    trials: Trials,
+    further: Callable[[], Iterable[Candidate]] = tuple,
+) -> Repair | None:
     """Try changes of ``config``; assert and return the best that is better than ``base``.
 
-    First what the facts suggest; if nothing of that loads, what shapes that move tell.
+    First what the facts suggest; if nothing of that loads, what shapes that move tell, and ``further`` candidates.
     """
     tried = _try(candidates(config, memory, base.run), config, trials)
     if not any(outcome.loads for _, _, outcome in tried):
@@ -50,6 +56,8 @@ def search(config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, tria
     loads = any(outcome.loads for _, _, outcome in tried)
     if not loads and base.stage == "load" and not explained_otherwise(memory):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, trials)
+    if not any(outcome.loads for _, _, outcome in tried):
+        tried += _try(further(), config, trials)
     better = [
         (candidate, changed, outcome)
         for candidate, changed, outcome in tried

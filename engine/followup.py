@@ -7,7 +7,7 @@ fixes it was observed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from mlx_diagnose.collectors import counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
+from mlx_diagnose.collectors.candidates import Candidate, types_by_tensors
 from mlx_diagnose.collectors.counterfactual import Repair
 from mlx_diagnose.collectors.interpreter import Interpreter
 from mlx_diagnose.collectors.load import LoadRun
@@ -161,7 +162,9 @@ class _Course:
         bench = self._bench
         context.progress("trying changes of the config")
         with context.ledger.timed("counterfactual"):
-            repair = counterfactual.search(config, examination.memory, base, bench.trials)
+            repair = counterfactual.search(
+                config, examination.memory, base, bench.trials, lambda: self._types(examination, run)
+            )
         weights: Sequence[WeightRepair] = ()
         if stage_index(base.stage) >= stage_index("weights"):
             context.progress("trying changes of the weights")
@@ -170,6 +173,17 @@ class _Course:
         if base.stage == "construct":
             self._build_minimally(examination, run, repair)
         return Found(repair, weights)
+
+    def _types(self, examination: Examination, run: LoadRun) -> Iterable[Candidate]:
+        """Other model types, by the checkpoint: where the type was asked for, or what it led to does not fit."""
+        stored, config = examination.checkpoint, examination.config
+        if (
+            stored is None
+            or config is None
+            or run.failed_stage not in ("architecture", "construct", "sanitize", "load")
+        ):
+            return ()
+        return types_by_tensors(config, run, stored.table)
 
     def _build_minimally(self, examination: Examination, run: LoadRun, repair: Repair | None) -> None:
         """Where the model cannot be made: which part of it, and against what is known to be good."""
