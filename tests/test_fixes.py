@@ -1,0 +1,94 @@
+"""What is called a fix makes the real loader load the very parameters of the unbroken model.
+
+The quick sample is of one family, with one fault and with several at once; ``python -m
+tests.specimens.fix_score`` prints the same for all, and its bounds hold in the long tests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.specimens import fix_score, make_specimen
+from tests.specimens.mutants import Mutant, mutate
+
+FAMILIES = (
+    *("arktts", "bark", "dia", "indextts", "kitten_tts", "kokoro", "llama", "melotts"),
+    *("outetts", "qwen3", "sesame", "soprano", "spark", "vibevoice", "voxcpm"),
+)
+Fault = tuple[str, Mapping[str, Any]]
+
+#: Faults of one model, and what of the fixes must be said.
+QUICK: tuple[tuple[tuple[Fault, ...], tuple[str, ...]], ...] = (
+    ((("prefix-added", {"prefix": "module."}),), ("Remove the prefix",)),
+    ((("tensor-extra", {}),), ("drop these tensors",)),
+    (
+        (("value-changed", {"path": "hidden_size", "value": 128}), ("prefix-added", {"prefix": "wrapped."})),
+        ("Set hidden_size to 64", "Remove the prefix"),
+    ),
+    (
+        (
+            ("key-renamed", {"path": "num_attention_heads", "to": "n_heads"}),
+            ("tensor-renamed", {}),
+            ("convolution-transposed", {}),
+        ),
+        ("Rename n_heads", "Rename weight_renamed", "Transpose"),
+    ),
+)
+
+
+def test_fixes_give_back_the_parameters_of_the_unbroken_model(tmp_path: Path) -> None:
+    whole = make_specimen("soprano", tmp_path)
+    broken: list[Mutant] = []
+    for number, (faults, _) in enumerate(QUICK):
+        specimen = whole
+        for step, (kind, options) in enumerate(faults):
+            mutant = mutate(specimen, kind, tmp_path / f"{number}-{step}", **options)
+            specimen = mutant.specimen
+        broken.append(mutant)
+    for (faults, words), result in zip(
+        QUICK, fix_score.judged([(one, whole) for one in broken], tmp_path), strict=True
+    ):
+        assert result.mark == "ok", (faults, result)
+        assert all(word in result.detail for word in words), result
+
+
+def test_what_would_hide_a_fault_is_not_called_verified(tmp_path: Path) -> None:
+    whole = make_specimen("soprano", tmp_path)
+    extra = mutate(
+        whole, "tensor-extra", tmp_path / "extra", name="model.layers.0.self_attn.gate.weight", tensor=("F32", (64, 64))
+    )
+    dropped = mutate(whole, "tensor-dropped", tmp_path / "dropped")
+    for mutant in (extra, dropped):
+        report, _ = fix_score.diagnosed(mutant, tmp_path)
+        assert "mends" not in report
+        fixes = [fix for finding in report["findings"] for fix in finding["fixes"]]
+        assert not [fix for fix in fixes if fix["applicability"] == "verified"]
+    report, _ = fix_score.diagnosed(extra, tmp_path)
+    (drop,) = [fix for finding in report["findings"] for fix in finding["fixes"] if fix["weight_map"]]
+    assert drop["weight_map"] == [{"op": "drop", "name": "model.layers.0.self_attn.gate.weight"}]
+    assert "hide a fault" in drop["reason"]
+
+
+def test_two_assignments_that_fit_are_no_fix(tmp_path: Path) -> None:
+    """Two tensors of one shape under names that tell nothing."""
+    whole = make_specimen("soprano", tmp_path)
+    specimen = whole
+    for step, (old, new) in enumerate((("k_proj", "proj_a"), ("v_proj", "proj_b"))):
+        name = f"model.layers.0.self_attn.{old}.weight"
+        mutant = mutate(specimen, "tensor-renamed", tmp_path / str(step), name=name, to=name.replace(old, new))
+        specimen = mutant.specimen
+    report, _ = fix_score.diagnosed(mutant, tmp_path)
+    assert "mends" not in report, json.dumps(report["findings"][0]["fixes"])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("faults", [1, 2, 3])
+def test_most_mutants_get_a_fix_and_none_a_wrong_one(faults: int) -> None:
+    marks = fix_score.score(list(FAMILIES), faults, 4, 0)
+    assert marks["WRONG"] == 0
+    assert marks["ok"] >= (0.95 if faults == 1 else 0.85) * marks.total()
