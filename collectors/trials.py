@@ -22,6 +22,8 @@ from mlx_diagnose.engine.model import STAGES, stage_index
 #: Weights files as they would be, by file name: of the tensors only names, types and shapes.
 #: One and the same object stands for the same weights.
 Weights: TypeAlias = Mapping[str, TensorTable]
+#: A loader shim: its name, and its source for the patient.
+Shim: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ class Trials:
         self._until = until
         self._first = first
         self._ghost = ghost
-        self._known: dict[tuple[str, int], Outcome] = {}
+        self._known: dict[tuple[str, int, tuple[Shim, ...]], Outcome] = {}
         #: Weights of every trial that is given none of its own: what was mended so far.
         self.standing: Weights | None = None
+        #: Loader shims, name and source, that every trial is made with.
+        self.shims: tuple[Shim, ...] = ()
         self.count = 0
 
     @property
@@ -79,13 +83,16 @@ class Trials:
         """No time left, or nobody there to try it."""
         return time.monotonic() > self._until or self._process.ending is not None
 
-    def run(self, config: Mapping[str, Any], weights: Weights | None = None) -> Outcome | None:
-        """Load a copy with ``config`` and other ``weights``, those that stand if none are given.
+    def run(
+        self, config: Mapping[str, Any], weights: Weights | None = None, shims: tuple[Shim, ...] = ()
+    ) -> Outcome | None:
+        """Load a copy with ``config`` and other ``weights``, those that stand if none are given, and ``shims``.
 
         None when the budget is spent or the process ended meanwhile.
         """
         weights = self.standing if weights is None else weights
-        key = (json.dumps(config, sort_keys=True), id(weights) if weights else 0)
+        shims = (*self.shims, *(shim for shim in shims if shim not in self.shims))
+        key = (json.dumps(config, sort_keys=True), id(weights) if weights else 0, shims)
         known = self._known.get(key)
         if known is not None:
             return known
@@ -94,7 +101,7 @@ class Trials:
         self.count += 1
         directory = self.overlays.with_config(config, weights)
         ghost = self._ghost or bool(weights)
-        run = self._first.successor().take(self._process.request(load=str(directory), ghost=ghost))
+        run = self._first.successor().take(self._process.request(load=str(directory), ghost=ghost, shims=shims))
         if run.outcome is None:
             return None
         self._known[key] = outcome_of(run, directory)

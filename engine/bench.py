@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from mlx_diagnose.adapters import shims as loader_shims
 from mlx_diagnose.adapters.tensor_recipe import Recipe, stored
 from mlx_diagnose.adapters.weight_map import plan
 from mlx_diagnose.adapters.weight_operations import WeightMapError
 from mlx_diagnose.collectors.checkpoint import Checkpoint
 from mlx_diagnose.collectors.tensors import TensorInfo
-from mlx_diagnose.collectors.trials import Outcome, Trials, Weights
+from mlx_diagnose.collectors.trials import Outcome, Shim, Trials, Weights
 
 Operations: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def with_sources(names: Iterable[str]) -> tuple[Shim, ...]:
+    """Loader shims as they are sent to the patient."""
+    return tuple((name, loader_shims.source(name)) for name in names)
 
 
 class Bench:
@@ -25,22 +31,32 @@ class Bench:
         self.standing: tuple[Mapping[str, Any], ...] = ()
         self._made: dict[str, Weights] = {}
 
-    def run(self, config: Mapping[str, Any], operations: Operations = ()) -> Outcome | None:
-        """Load with ``config`` and with ``operations`` on top of what stands; None when time is spent.
+    def run(self, config: Mapping[str, Any], operations: Operations = (), shims: Sequence[str] = ()) -> Outcome | None:
+        """Load with ``config``, and with ``operations`` and ``shims`` on top of what stands; None when time is spent.
 
         Raises WeightMapError for operations that do not fit the checkpoint.
         """
         weights = self._weights((*self.standing, *operations))
-        return self.trials.run(config, weights)
+        return self.trials.run(config, weights, with_sources(shims))
 
-    def whole(self, config: Mapping[str, Any], operations: Operations) -> Outcome | None:
-        """Load the original with ``config`` and ``operations`` and nothing else, as :meth:`run`."""
-        return self.trials.run(config, self._weights(tuple(operations)) or {})
+    def whole(self, config: Mapping[str, Any], operations: Operations, shims: Sequence[str]) -> Outcome | None:
+        """Load the original with ``config``, ``operations`` and ``shims`` and nothing else, as :meth:`run`."""
+        standing, self.trials.shims = self.trials.shims, ()
+        try:
+            return self.trials.run(config, self._weights(tuple(operations)) or {}, with_sources(shims))
+        finally:
+            self.trials.shims = standing
 
-    def stand(self, operations: Operations) -> None:
-        """From here on every trial begins with ``operations`` as well."""
+    @property
+    def shims(self) -> tuple[str, ...]:
+        """Names of the shims that stand."""
+        return tuple(name for name, _ in self.trials.shims)
+
+    def stand(self, operations: Operations, shims: Sequence[str]) -> None:
+        """From here on every trial begins with ``operations`` and ``shims`` as well."""
         self.standing = (*self.standing, *operations)
         self.trials.standing = self._weights(self.standing)
+        self.trials.shims = with_sources(dict.fromkeys((*self.shims, *shims)))
 
     def _weights(self, operations: Operations) -> Weights | None:
         if not operations:

@@ -155,7 +155,7 @@ class _Order:
 
         def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
             self.progress("loading what was written")
-            _must_load(self.report, self.options, self.located, staged)
+            _must_load(self.report, self.options, self.located, staged, self.mend.shims)
             names = tuple(fix.id for fix in self.fixes)
             self.entry = replace(registering.entry_of(self.report, staged, self.mend), directory=str(self.target))
             texts = {
@@ -254,10 +254,10 @@ def _not_written(report: Report, fixes: Sequence[Fix]) -> str:
     return "there is no fix that could be tried"
 
 
-def _must_load(report: Report, options: Options, located: Located, staged: Path) -> None:
+def _must_load(report: Report, options: Options, located: Located, staged: Path, shims: tuple[str, ...]) -> None:
     """Load the finished copy in a fresh process. Raises UnwritableError where it does not load."""
     copy = replace(located, load=str(staged), directory=staged, name=staged.name, source="directory")
-    run = _load(report, options, copy)
+    run = _load(report, options, copy, shims=shims)
     if not run.loads:
         said = run.chain[0] if run.chain else None
         told = f"{said['type']}: {said['message']}" if said else "the process ended"
@@ -269,13 +269,16 @@ def _must_load(report: Report, options: Options, located: Located, staged: Path)
         )
 
 
-def _load(report: Report, options: Options, located: Located, packages: Path | None = None) -> LoadRun:
+def _load(
+    report: Report, options: Options, located: Located, packages: Path | None = None, shims: tuple[str, ...] = ()
+) -> LoadRun:
     """One load by the patient's own loader, in a fresh process."""
     from mlx_diagnose.engine.patients import start
 
-    shimmed = any(finding.failure_class == "dependency/backend" for finding in report.findings)
+    if any(finding.failure_class == "dependency/backend" for finding in report.findings):
+        shims = ("metal-kernels", *shims)
     options = replace(options, category=report.target.category if options.category is None else options.category)
-    with start(options, choose(options.python), located, shimmed, packages=packages) as process:
+    with start(options, choose(options.python), located, shims, packages=packages) as process:
         return LoadRun().take(process.messages())
 
 

@@ -25,7 +25,7 @@ from mlx_diagnose.collectors.process import Ending, PatientProcess
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import mending, tracing, verification, weight_repairs
-from mlx_diagnose.engine.bench import Bench
+from mlx_diagnose.engine.bench import Bench, with_sources
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, Fix, StageResult, stage_index
@@ -213,12 +213,12 @@ class _Course:
         """The load with what failed mended, or None where nothing is left to mend."""
         if self._shimmed_at is None and _wants_metal(run):
             self._shimmed_at = len(self._episodes) - 1
-            return self._again(examination, run, examination.directory, shim="metal-kernels")
+            return self._again(examination, run, examination.directory, shims=["metal-kernels"])
         if run.failed_stage == "resolve" and _snapshot_refused(examination):
             # The client refuses a snapshot that is not whole; what is there can be loaded as a directory.
             assert examination.directory is not None
             overlays = self._context.stack.enter_context(Overlays(examination.directory, self._context.located.name))
-            self._trials = None
+            self._bench = None
             return self._again(examination, run, overlays.as_it_is())
         if not self._ghost and run.failed_stage == "weights" and examination.checkpoint is not None:
             overlays = self._context.stack.enter_context(
@@ -238,7 +238,7 @@ class _Course:
         if mend is None:
             return None
         self._mends += mend.fixes
-        bench.stand(mend.operations)
+        bench.stand(mend.operations, mending.shims_of(mend.fixes))
         if mend.outcome.loads:
             if not self._ghost:
                 self._confirm(bench, mend.outcome)
@@ -258,8 +258,8 @@ class _Course:
         assert directory is not None
         context.progress("confirming the fix in a fresh process")
         copy = replace(context.located, load=str(directory), directory=directory)
-        shimmed = self._shimmed_at is not None
-        with start(context.options, context.interpreter, copy, shimmed, ghost=bool(bench.standing)) as process:
+        shims = (*(["metal-kernels"] if self._shimmed_at is not None else []), *mending.shims_of(used))
+        with start(context.options, context.interpreter, copy, shims, ghost=bool(bench.standing)) as process:
             run = LoadRun().take(process.messages())
         again = outcome_of(run, directory)
         self.used = used if again.loads else ()
@@ -269,10 +269,12 @@ class _Course:
         ]
 
     def _again(
-        self, examination: Examination, run: LoadRun, directory: Path | None, shim: str | None = None
+        self, examination: Examination, run: LoadRun, directory: Path | None, shims: Sequence[str] = ()
     ) -> tuple[Examination, LoadRun]:
         assert self._process is not None
-        request = self._process.request(load=self._loaded(directory), shim=shim, ghost=self._ghost)
+        request = self._process.request(
+            load=self._loaded(directory), shims=with_sources(shims), keep=True, ghost=self._ghost
+        )
         return self._next(examination, directory), run.successor().take(request)
 
     def _loaded(self, directory: Path | None) -> str:

@@ -27,7 +27,8 @@ class Step:
 
     @property
     def size(self) -> int:
-        return len(self.fix.config_patch) + len(self.fix.weight_map)
+        # What changes the model's own files comes before what changes the program that loads it.
+        return len(self.fix.config_patch) + len(self.fix.weight_map) + 1000 * (self.fix.shim is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Mend:
     config: dict[str, Any]
     operations: tuple[Mapping[str, Any], ...]
     outcome: Outcome
+
+
+def shims_of(fixes: Iterable[Fix]) -> tuple[str, ...]:
+    """The loader shims of ``fixes``, each once."""
+    return tuple(dict.fromkeys(fix.shim for fix in fixes if fix.shim))
 
 
 def steps(
@@ -53,12 +59,12 @@ def steps(
     for fix in (fix for finding in findings for fix in finding.fixes if tries(fix)):
         try:
             changed = apply_patch(config, fix.config_patch)
-            outcome = bench.run(changed, fix.weight_map)
+            outcome = bench.run(changed, fix.weight_map, shims_of([fix]))
         except (PatchError, WeightMapError):
             continue
         if outcome is None or outcome.rank() <= base.rank() or found.doubt(fix) is not None:
             continue
-        if fix.weight_map or fix.applicability == "verified" or helps(fix) or changed == best:
+        if fix.weight_map or fix.shim or fix.applicability == "verified" or helps(fix) or changed == best:
             helpful.append(Step(fix, outcome))
     return sorted(helpful, key=lambda step: (*(-part for part in step.outcome.rank()), step.size))
 
@@ -72,7 +78,8 @@ def compose(helpful: Sequence[Step], config: Mapping[str, Any], bench: Bench) ->
         try:
             changed = apply_patch(mend.config if mend else config, step.fix.config_patch)
             operations = (*(mend.operations if mend else ()), *step.fix.weight_map)
-            outcome = bench.run(changed, operations)
+            shims = shims_of([*(mend.fixes if mend else ()), step.fix])
+            outcome = bench.run(changed, operations, shims)
         except (PatchError, WeightMapError):
             continue
         if outcome is not None and (mend is None or outcome.rank() > mend.outcome.rank()):
@@ -91,7 +98,8 @@ def smallest(fixes: Sequence[Fix], config: Mapping[str, Any], bench: Bench) -> t
             changed: Mapping[str, Any] = config
             for other in rest:
                 changed = apply_patch(changed, other.config_patch)
-            outcome = bench.whole(changed, [step for other in rest for step in other.weight_map])
+            operations = [step for other in rest for step in other.weight_map]
+            outcome = bench.whole(changed, operations, shims_of(rest))
         except (PatchError, WeightMapError):
             continue
         if outcome is not None and outcome.loads:

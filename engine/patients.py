@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from mlx_diagnose.adapters import shims as loader_shims
 from mlx_diagnose.collectors.interpreter import Interpreter
 from mlx_diagnose.collectors.process import Limits, PatientProcess
 from mlx_diagnose.collectors.target import Located
@@ -22,14 +24,14 @@ def start(
     options: Options,
     interpreter: Interpreter,
     located: Located | None,
-    shimmed: bool = False,
+    shims: Sequence[str] = (),
     *,
     ghost: bool = False,
     packages: Path | None = None,
 ) -> PatientProcess:
     """Start the patient on what ``located`` names. Raises UsageError.
 
-    ``shimmed`` goes on past a missing Metal; ``ghost``: of the weights only shapes are known; what lies in
+    ``shims`` are names of loader shims; ``ghost``: of the weights only shapes are known; what lies in
     the folder ``packages`` is imported before what is installed. Without a target it imports MLX and
     the loader, and loads nothing.
     """
@@ -55,7 +57,8 @@ def start(
         "revision": options.revision,
         "offline": offline,
         "address_space": limits.address_space,
-        "shim": "metal-kernels" if shimmed else None,
+        "shims": [(name, loader_shims.source(name)) for name in shims],
+        "keep": True,
         "traced": options.trace,
         "ghost": ghost or cache is not None,
         "unfetched": str(cache.unfetched) if cache is not None else None,

@@ -5,20 +5,20 @@ fails when it is called.
 """
 
 
-def install():  # type: ignore[no-untyped-def]
+def install():
     import mlx.core as mx
 
     original = mx.fast.metal_kernel
 
-    def metal_kernel(*_, **__):  # type: ignore[no-untyped-def]
-        def call(*_, **__):  # type: ignore[no-untyped-def]
+    def metal_kernel(*_, **__):
+        def call(*_, **__):
             raise RuntimeError("[metal_kernel] No Metal back-end.")
 
         return call
 
     mx.fast.metal_kernel = metal_kernel
 
-    def undo():  # type: ignore[no-untyped-def]
+    def undo():
         mx.fast.metal_kernel = original
 
     return undo

@@ -365,13 +365,13 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         unfetched.Holes(job["unfetched"], channel.send).install()
     ready = ready and _prepare(loader, channel)
     if ready and job["load"] is not None:
-        _apply_shims(job)
-        loader.run(
-            job["load"],
-            ghost=job.get("ghost", False),
-            revision=job.get("revision"),
-            traced=job.get("traced", False),
-        )
+        with _shimmed(job, channel):
+            loader.run(
+                job["load"],
+                ghost=job.get("ghost", False),
+                revision=job.get("revision"),
+                traced=job.get("traced", False),
+            )
     channel.send("done", ready=ready)
     for line in requests:
         _serve(loader, channel, line)
@@ -401,24 +401,23 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
 
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
     request = json.loads(line)
-    _apply_shims(request)
-    if "probe" in request:
-        # Another probe's: its module serves it, through the same loader.
-        probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
-        probe.serve(loader, channel, request)
-    else:
-        loader.run(
-            request["load"],
-            ghost=request.get("ghost", False),
-            revision=request.get("revision"),
-            traced=request.get("traced", False),
-        )
+    with _shimmed(request, channel):
+        if "probe" in request:
+            # Another probe's: its module serves it, through the same loader.
+            probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
+            probe.serve(loader, channel, request)
+        else:
+            loader.run(
+                request["load"],
+                ghost=request.get("ghost", False),
+                revision=request.get("revision"),
+                traced=request.get("traced", False),
+            )
     channel.send("done", ready=True)
 
 
-def _apply_shims(request: Dict[str, Any]) -> None:
-    if request.get("shim") == "metal-kernels":
-        shims.stub_metal_kernels()
+def _shimmed(request: Dict[str, Any], channel: Channel) -> ContextManager[Any]:
+    return shims.applied(request, lambda what, why: channel.send("unavailable", what=what, reason=why))
 
 
 def _drop_from_path(directory: Optional[str]) -> None:

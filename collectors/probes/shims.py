@@ -1,22 +1,25 @@
-"""Stand-ins that let a load go on past a limit of this machine, so that what lies behind it is seen."""
+"""Loader shims as they are sent: changes of mlx-audio in this process, undone after the load or kept."""
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from contextlib import ExitStack
+from typing import Any, Callable, Dict
 
 
-def stub_metal_kernels() -> None:
-    """Let modules that build a Metal kernel while being imported be imported without Metal.
+def applied(request: Dict[str, Any], failed: Callable[[str, str], None]) -> ExitStack:
+    """Install the ``shims`` of a request, pairs of name and source; leaving the context undoes them.
 
-    mlx-audio before 0.6.0 builds one in ``codec/models/encodec/encodec.py``; the kernel itself
-    still fails when it is called.
+    With ``keep`` they stay. One that does not fit this mlx-audio is told to ``failed`` and left out.
     """
-    import mlx.core as mx
-
-    def metal_kernel(*_: Any, **__: Any) -> Callable[..., Any]:
-        def call(*_: Any, **__: Any) -> Any:
-            raise RuntimeError("[metal_kernel] No Metal back-end.")
-
-        return call
-
-    mx.fast.metal_kernel = metal_kernel
+    stack = ExitStack()
+    for name, source in request.get("shims") or ():
+        space: Dict[str, Any] = {"__name__": "diagnose_shim"}
+        try:
+            exec(compile(source, "<diagnose>/shims/%s.py" % name, "exec"), space)
+            undo = space["install"]()
+        except Exception as error:
+            failed("shim " + name, "%s: %s" % (type(error).__name__, error))
+        else:
+            if not request.get("keep"):
+                stack.callback(undo)
+    return stack

@@ -1,0 +1,35 @@
+"""Tensors that are in MLX's layout already keep it: sanitize of several families transposes them once more.
+
+What sanitize made of a tensor is replaced by the tensor as it is stored, where that has the shape that
+the model wants and the other has not. mlx-audio of all releases with ``mlx_audio.utils.apply_quantization``.
+"""
+
+
+def install():
+    from mlx.utils import tree_flatten
+    from mlx_audio import utils
+
+    load_weights, apply_quantization = utils.load_weights, utils.apply_quantization
+    stored = {}
+
+    def load(*args, **kwargs):
+        weights = load_weights(*args, **kwargs)
+        stored.clear()
+        stored.update(weights)
+        return weights
+
+    def apply(model, config, weights, *args, **kwargs):
+        for name, wanted in tree_flatten(model.parameters()):
+            given, kept = weights.get(name), stored.get(name)
+            if given is None or kept is None or given.shape == wanted.shape:
+                continue
+            if kept.shape == wanted.shape and sorted(given.shape) == sorted(kept.shape):
+                weights[name] = kept
+        return apply_quantization(model, config, weights, *args, **kwargs)
+
+    utils.load_weights, utils.apply_quantization = load, apply
+
+    def undo():
+        utils.load_weights, utils.apply_quantization = load_weights, apply_quantization
+
+    return undo
