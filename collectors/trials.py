@@ -78,6 +78,10 @@ class Trials:
         self.shims: tuple[Shim, ...] = ()
         self.count = 0
 
+    def allow(self, seconds: float) -> None:
+        """Go on for so long at least."""
+        self._until = max(self._until, time.monotonic() + seconds)
+
     @property
     def exhausted(self) -> bool:
         """No time left, or nobody there to try it."""

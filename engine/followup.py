@@ -38,6 +38,8 @@ from mlx_diagnose.engine.weight_repairs import WeightRepair
 MAX_EPISODES = 6
 #: Seconds for all trials of a diagnosis; each is a load in the live session.
 TRIAL_SECONDS = 25.0
+#: Seconds of these that are kept for trying the fixes that rules prescribe.
+VERIFYING_SECONDS = 5.0
 #: Facts that tell of a construction why it failed.
 _TELLING: Mapping[str, Mapping[str, bool]] = {
     "missing_argument": {},
@@ -145,6 +147,7 @@ class _Course:
         original = self._episodes[0].examination if self._episodes else examination
         findings = [_with_excerpt(finding, original, examination) for finding in findings]
         if self._bench is not None and examination.config is not None:
+            self._bench.trials.allow(VERIFYING_SECONDS)
             findings = verification.verify(findings, examination.config, base, self._bench, found)
         findings = _numbered(findings, self._episodes, self._after)
         stages = _skipped_stages() if self._process is None else _stages(context, run)

@@ -25,6 +25,7 @@ _TYPE_KEYS = ("/model_type", "/architecture")
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
 TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
 _GHOSTS = "; names, types and shapes of its weights were real, their values were not read"
+_LAYOUT_SHIM = "sanitize-keeps-layout"
 _HELPS = "it helps, but "
 _NOT_AGAIN = "it passed in a live session, but not in a fresh process"
 _SPENT = "not tried: the time for trials was spent"
@@ -41,6 +42,8 @@ class Found:
     def doubt(self, fix: Fix) -> str | None:
         """Why a weight map that passes proves nothing, if the search has a doubt."""
         for found in self.weights:
+            if fix.shim == _LAYOUT_SHIM and found.candidate.operation == "transpose" and found.doubt is not None:
+                return found.doubt
             if found.doubt is not None and any(step in fix.weight_map for step in found.operations):
                 return found.doubt
         return None

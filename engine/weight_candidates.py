@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from mlx_diagnose.adapters.name_template import escaped
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.tensor_layouts import Permutation, fitting
-from mlx_diagnose.collectors.tensor_names import collapse, expand, split_indices
+from mlx_diagnose.collectors.tensor_names import Collapsed, collapse, expand, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
@@ -34,6 +34,10 @@ _BUFFERS = ("inv_freq", "position_ids", "num_batches_tracked", "total_ops", "tot
 
 AMBIGUOUS = "ambiguous: the shapes allow other assignments, and the names do not tell which is right"
 AXES = "ambiguous: axes of equal length leave several orders, and the shapes do not tell which is right"
+EQUAL_AXES = (
+    "ambiguous: sanitize may move the axes of other tensors as well, whose axes are equally long, and the shapes "
+    "do not tell"
+)
 NEEDED = (
     "it would hide a fault: these tensors belong to modules that the model has, so what the checkpoint was "
     "trained with is not what is built"
@@ -45,7 +49,7 @@ class WeightCandidate:
     """One change: what it is about (as the facts call it), its ways, how many tensors it moves, and any doubt."""
 
     operation: str
-    subject: str
+    subjects: tuple[str, ...]
     ways: tuple[Operations, ...]
     tensors: int
     wanted: str | None = None
@@ -86,7 +90,7 @@ def _wrapped(stored: TensorTable) -> Iterator[WeightCandidate]:
     if len(first) == 1 and len(stored) > 1 and all("." in name for name in stored):
         pairs = {name: name.partition(".")[2] for name in stored}
         operations = weight_patterns.renames(pairs, stored.keys(), ())
-        yield WeightCandidate("rename", clean(next(iter(stored))), (tuple(operations),), len(stored), None)
+        yield WeightCandidate("rename", (clean(next(iter(stored))),), (tuple(operations),), len(stored))
 
 
 def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCandidate]:
@@ -102,7 +106,7 @@ def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCand
             if ways:
                 yield WeightCandidate(
                     "rename",
-                    clean(renaming.pairs[0][0]),
+                    (clean(renaming.pairs[0][0]),),
                     ways,
                     len(pairs),
                     clean(renaming.wanted),
@@ -178,20 +182,60 @@ def _layouts(
         if wanted and old is not None and len(stored[old].shape) == len(received[name].shape):
             rows.append((name, (wanted, fitting(stored[old].shape, received[name].shape))))
     shown = _shown_orders(stored, difference, received)
-    for group in collapse(rows):
-        wanted, applied = group.key
-        names = [before[name] for name in expand(group.pattern)]
-        orders = list(dict.fromkeys((wanted[0], *map(_inverse, applied))))
+    groups = collapse(rows)
+    # All that is sure is one change: what moved the axes of one tensor moved those of the others.
+    for unsure in (False, True):
+        members = [group for group in groups if (len(group.key[0]) > 1 and not shown & set(group.key[0])) is unsure]
+        if not members:
+            continue
+        ways = []
+        for choose in (_wanted_order, _order_before_sanitize):
+            by_order: dict[Permutation, list[str]] = {}
+            for group in members:
+                names = [before[name] for name in expand(group.pattern)]
+                by_order.setdefault(choose(*group.key), []).extend(names)
+            ways.append(
+                [
+                    operation
+                    for order, names in by_order.items()
+                    for operation in weight_patterns.on_names(
+                        {"op": "transpose", "axes": list(order)}, names, stored.keys()
+                    )
+                ]
+            )
         yield WeightCandidate(
             "transpose",
-            clean(group.pattern),
-            _limited(
-                weight_patterns.on_names({"op": "transpose", "axes": list(order)}, names, stored.keys())
-                for order in orders
-            ),
-            len(names),
-            doubt=AXES if len(wanted) > 1 and not shown & set(wanted) else None,
+            tuple(clean(group.pattern) for group in members),
+            _limited(iter(ways)),
+            sum(group.count for group in members),
+            doubt=AXES if unsure else EQUAL_AXES if _moved_unseen(members, received, model) else None,
         )
+
+
+def _moved_unseen(
+    moved: Sequence[Collapsed[tuple[tuple[Permutation, ...], tuple[Permutation, ...]]]],
+    received: TensorTable,
+    model: TensorTable,
+) -> bool:
+    """What sanitize does to these tensors it may do to others, whose shapes do not change by it."""
+    orders = {order for group in moved for order in group.key[1]}
+    return any(
+        len(info.shape) > 2 and max(info.shape[1:]) > 1 and received[name].shape == info.shape
+        for name, info in model.items()
+        if name in received
+        for order in orders
+        if len(order) == len(info.shape) and tuple(info.shape[axis] for axis in order) == info.shape
+    )
+
+
+def _wanted_order(wanted: tuple[Permutation, ...], applied: tuple[Permutation, ...]) -> Permutation:
+    """The order that turns what the model was given into what it wants."""
+    return wanted[0]
+
+
+def _order_before_sanitize(wanted: tuple[Permutation, ...], applied: tuple[Permutation, ...]) -> Permutation:
+    """The order that sanitize turns into the one it was stored in."""
+    return _inverse(applied[0]) if applied else wanted[0]
 
 
 def _shown_orders(stored: TensorTable, difference: Difference, received: TensorTable) -> set[Permutation]:
@@ -244,7 +288,7 @@ def _splits(
             if made:
                 made.sort(key=lambda one: str(one["from"]))
                 subject = made[0]["from"] if operation == "split" else made[0]["to"]
-                yield WeightCandidate(operation, clean(str(subject)), _limited(iter([_templated(made)])), len(made))
+                yield WeightCandidate(operation, (clean(str(subject)),), _limited(iter([_templated(made)])), len(made))
 
 
 def _parts_of(owner: str, kind: str, letters: Sequence[str], names: set[str]) -> list[str]:
@@ -308,12 +352,24 @@ def _drops(
         return
     # By the names in the file: what sanitize puts before them may be the name of the whole model.
     parts = {old.partition(".")[0] for old, now in difference.names.items() if now in model}
-    apart = all(name.partition(".")[0] not in parts or name.rpartition(".")[2] in _BUFFERS for name in names)
+    modules = {name.rpartition(".")[0] for name in model} | {
+        name.rpartition(".")[0].rpartition(".")[0] for name in model
+    }
+    apart = all(
+        name.rpartition(".")[2] in _BUFFERS or (name.partition(".")[0] not in parts and not _inside(now, modules))
+        for name, now in zip(names, difference.unexpected, strict=True)
+    )
     groups = collapse((name, str(received[name].shape)) for name in difference.unexpected)
     yield WeightCandidate(
         "drop",
-        clean(groups[0].pattern),
+        tuple(clean(group.pattern) for group in groups[:MAX_CANDIDATES]),
         _limited(iter([weight_patterns.on_names({"op": "drop"}, names, stored.keys())])),
         len(names),
         doubt=None if apart else NEEDED,
     )
+
+
+def _inside(name: str, modules: set[str]) -> bool:
+    """The tensor's module stands in one that the model has, deeper than at the top."""
+    owner = name.rpartition(".")[0].rpartition(".")[0]
+    return "." in owner and owner in modules

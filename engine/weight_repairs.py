@@ -7,7 +7,7 @@ names, types and shapes over holes, so it costs milliseconds, however large the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,9 @@ from mlx_diagnose.engine.bench import Bench
 from mlx_diagnose.engine.examination import Examination
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance, stage_index
+from mlx_diagnose.engine.vocabulary import MAX_TEXT
 from mlx_diagnose.engine.weight_candidates import Operations, WeightCandidate, weight_candidates
 
-#: Operations as JSON text in a fact are no longer than this.
-_MAX_TEXT = 20_000
 _DOMINATED = "ambiguous: another change loads and uses more of the checkpoint"
 _EQUAL = "ambiguous: another change of the same size also passes"
 
@@ -73,7 +72,7 @@ def _best_way(
     """The way that comes farthest; of equals the first, which changes least. None if none comes farther."""
     best: tuple[Operations, Outcome] | None = None
     for operations in candidate.ways:
-        if len(json.dumps(operations)) > _MAX_TEXT:
+        if any(len(json.dumps([step])) > MAX_TEXT for step in operations):
             continue
         try:
             outcome = bench.run(config, operations)
@@ -89,14 +88,32 @@ def _best_way(
 
 
 def _assert(memory: WorkingMemory, found: WeightRepair, base: Outcome) -> None:
+    for subject in found.candidate.subjects:
+        for part, text in enumerate(_chunks(found.operations)):
+            _assert_part(memory, subject, part, text, found, base)
+
+
+def _chunks(operations: Operations) -> Iterator[str]:
+    """The operations as JSON texts of a fact's length."""
+    start = 0
+    while start < len(operations):
+        end = start + 1
+        while end < len(operations) and len(json.dumps(operations[start : end + 1])) <= MAX_TEXT:
+            end += 1
+        yield json.dumps(operations[start:end])
+        start = end
+
+
+def _assert_part(memory: WorkingMemory, subject: str, part: int, text: str, found: WeightRepair, base: Outcome) -> None:
     candidate, outcome = found.candidate, found.outcome
     memory.add(
         "weight_repair",
-        Provenance("counterfactual", path=candidate.subject),
+        Provenance("counterfactual", path=subject),
         operation=candidate.operation,
-        subject=candidate.subject,
+        subject=subject,
         wanted=candidate.wanted,
-        operations=json.dumps(found.operations, ensure_ascii=True),
+        part=part,
+        operations=text,
         tensors=candidate.tensors,
         mismatches_before=base.mismatches,
         mismatches_after=outcome.mismatches,

@@ -60,7 +60,7 @@ def test_fixes_give_back_the_parameters_of_the_unbroken_model(tmp_path: Path) ->
 def test_what_would_hide_a_fault_is_not_called_verified(tmp_path: Path) -> None:
     whole = make_specimen("soprano", tmp_path)
     extra = mutate(
-        whole, "tensor-extra", tmp_path / "extra", name="model.layers.0.self_attn.gate.weight", tensor=("F32", (64, 64))
+        whole, "tensor-extra", tmp_path / "extra", name="layers.0.self_attn.gate.weight", tensor=("F32", (64, 64))
     )
     dropped = mutate(whole, "tensor-dropped", tmp_path / "dropped")
     for mutant in (extra, dropped):
@@ -70,7 +70,7 @@ def test_what_would_hide_a_fault_is_not_called_verified(tmp_path: Path) -> None:
         assert not [fix for fix in fixes if fix["applicability"] == "verified"]
     report, _ = fix_score.diagnosed(extra, tmp_path)
     (drop,) = [fix for finding in report["findings"] for fix in finding["fixes"] if fix["weight_map"]]
-    assert drop["weight_map"] == [{"op": "drop", "name": "model.layers.0.self_attn.gate.weight"}]
+    assert drop["weight_map"] == [{"op": "drop", "name": "layers.0.self_attn.gate.weight"}]
     assert "hide a fault" in drop["reason"]
 
 
@@ -79,7 +79,7 @@ def test_two_assignments_that_fit_are_no_fix(tmp_path: Path) -> None:
     whole = make_specimen("soprano", tmp_path)
     specimen = whole
     for step, (old, new) in enumerate((("k_proj", "proj_a"), ("v_proj", "proj_b"))):
-        name = f"model.layers.0.self_attn.{old}.weight"
+        name = f"layers.0.self_attn.{old}.weight"
         mutant = mutate(specimen, "tensor-renamed", tmp_path / str(step), name=name, to=name.replace(old, new))
         specimen = mutant.specimen
     report, _ = fix_score.diagnosed(mutant, tmp_path)
@@ -89,6 +89,6 @@ def test_two_assignments_that_fit_are_no_fix(tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("faults", [1, 2, 3])
 def test_most_mutants_get_a_fix_and_none_a_wrong_one(faults: int) -> None:
-    marks = fix_score.score(list(FAMILIES), faults, 4, 0)
+    marks = fix_score.score(list(FAMILIES), faults, 0 if faults == 1 else 4, 0)
     assert marks["WRONG"] == 0
     assert marks["ok"] >= (0.95 if faults == 1 else 0.85) * marks.total()

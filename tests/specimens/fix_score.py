@@ -1,6 +1,7 @@
 """How often a broken model gets a proven fix, and whether it is right: ``python -m tests.specimens.fix_score``.
 
-Options: families to look at (all by default), ``--faults 2`` for as many faults at once.
+Options: families to look at (all by default), ``--faults 2`` for as many faults at once, ``--count 3`` for
+so many mutants a family.
 
 Every mutant is diagnosed with the command line; the fixes that the report says make it load are
 carried out on a copy, which the real loader loads, and its parameters are compared with those of the
@@ -36,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 MENDABLE = frozenset(
     {
         *("key-renamed", "key-unknown", "value-changed", "type-changed", "section-flattened"),
-        *("model-type-unknown", "model-type-other", "model-type-missing"),
+        *("model-type-unknown", "model-type-other", "model-type-missing", "directory-named"),
         *("prefix-added", "prefix-removed", "tensor-renamed", "tensor-extra", "convolution-transposed", "mlx-layout"),
         *("quantization-undeclared", "quantization-bits", "quantization-group-size", "quantization-without-bits"),
     }
@@ -180,7 +181,10 @@ def judged(mutants: list[tuple[Mutant, Specimen]], state: Path) -> list[Result]:
 
 
 def score(names: list[str], faults: int, count: int, seed: int) -> Counter[str]:
-    """Print a line a mutant and the sum; returns the marks counted."""
+    """Print a line a mutant and the sum; returns the marks counted.
+
+    ``count`` mutants a family, drawn by ``seed``; of single faults all where it is 0.
+    """
     marks: Counter[str] = Counter()
     ratios: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -190,8 +194,13 @@ def score(names: list[str], faults: int, count: int, seed: int) -> Counter[str]:
             if specimen.fails:
                 continue
             made = (
-                single(specimen, folder / "m") if faults == 1 else several(specimen, folder / "m", faults, count, seed)
+                single(specimen, folder / "m")
+                if faults == 1
+                else several(specimen, folder / "m", faults, count or 4, seed)
             )
+            if faults == 1 and count:
+                chosen = list(made)
+                made = iter(random.Random(f"{seed}:{family}").sample(chosen, min(count, len(chosen))))
             pairs = [(mutant, _whole(mutant, specimen, folder)) for mutant in made]
             if not pairs:
                 continue
@@ -234,7 +243,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("families", nargs="*")
     parser.add_argument("--faults", type=int, default=1)
-    parser.add_argument("--count", type=int, default=4)
+    parser.add_argument("--count", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     score(asked.families, asked.faults, asked.count, asked.seed)
