@@ -8,16 +8,15 @@ tell whether the code, the sizes, one part or the fit of two parts is what fails
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_diagnose.collectors import components, culprits, scaling
+from mlx_diagnose.collectors import components, culprits, disagreements, scaling
 from mlx_diagnose.collectors.builds import Build, Builds
 from mlx_diagnose.collectors.components import Component
-from mlx_diagnose.collectors.config_edit import Path, dotted, leaves
+from mlx_diagnose.collectors.config_edit import Path
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
@@ -26,8 +25,6 @@ from mlx_diagnose.engine.model import Provenance
 TWIN = 256 << 20
 #: Bytes that are evaluated where a twin cannot be made as small: sizes may stand in the code.
 EVALUATED = 1 << 30
-#: Pairs of numbers that are tried for parts that do not fit each other.
-_MAX_PAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ def collect(
         return Minimal(given, parts, twin)
     good = _known_good(memory) if compare else None
     if good is not None and _against_known_good(memory, config, good, builds, run):
-        _disagreements(memory, config, good, parts, builds)
+        disagreements.collect(memory, config, good, parts, builds)
         # Last: it takes the most builds.
         _scaled(memory, "known-good", good, builds, run, limit)
     return Minimal(given, parts)
@@ -189,51 +186,3 @@ def _against_known_good(
             message=(swapped.message or "")[:500] or None,
         )
     return True
-
-
-def _disagreements(
-    memory: WorkingMemory, config: Mapping[str, Any], good: Mapping[str, Any], parts: list[Component], builds: Builds
-) -> None:
-    """Numbers of two sections that are equal in the known-good config and differ here: does the model
-    get built when one is made the other?"""
-    known, mine = dict(leaves(dict(good))), dict(leaves(dict(config)))
-    numbers = [
-        path for path, value in known.items() if type(value) is int and value > 1 and type(mine.get(path)) is int
-    ]
-    tried = 0
-    for at, one in enumerate(numbers):
-        for other in numbers[at + 1 :]:
-            if one[:-1] == other[:-1] or known[one] != known[other] or mine[one] == mine[other]:
-                continue
-            tried += 1
-            if tried > _MAX_PAIRS:
-                return
-            first, second = (_with(config, at, mine[to], builds) for at, to in ((one, other), (other, one)))
-            if first is None or second is None:
-                return
-            if not (first.built or second.built):
-                continue
-            memory.add(
-                "component_disagreement",
-                Provenance("minimal", path=dotted(one)),
-                path=dotted(one),
-                value=json.dumps(mine[one]),
-                component=_owner(parts, one),
-                other_path=dotted(other),
-                other_value=json.dumps(mine[other]),
-                other_component=_owner(parts, other),
-                either=first.built and second.built,
-                built_with=dotted(one if first.built else other),
-            )
-
-
-def _with(config: Mapping[str, Any], path: Path, value: Any, builds: Builds) -> Build | None:
-    from mlx_diagnose.collectors.config_edit import Edit
-
-    return builds.build(Edit("replace", path, value).apply(config))
-
-
-def _owner(parts: list[Component], path: Path) -> str | None:
-    """The part that a number of the config belongs to."""
-    found = components.of_section(parts, str(path[0])) if len(path) > 1 else []
-    return found[0].name if found else None

@@ -25,17 +25,22 @@ Misfit = tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """How a load ended that failed. ``place`` is file and line of the code that raised."""
+    """How a load ended that failed.
+
+    ``place`` is file and line of the code that raised, ``root`` the exception behind it, where there is one.
+    """
 
     stage: str
     type: str
     message: str
     place: tuple[str, int] | None = None
     misfits: frozenset[Misfit] = frozenset()
+    root: str | None = None
 
     def loosely(self) -> Symptom:
         """Without the numbers of its message."""
-        return replace(self, message=_NUMBER.sub("#", self.message))
+        root = None if self.root is None else _NUMBER.sub("#", self.root)
+        return replace(self, message=_NUMBER.sub("#", self.message), root=root)
 
 
 def symptom_of(run: LoadRun, directory: Path, ending: Ending | None = None) -> Symptom | None:
@@ -52,7 +57,10 @@ def symptom_of(run: LoadRun, directory: Path, ending: Ending | None = None) -> S
         return Symptom(stage, "ValueDependent", read["operation"], _place(read))
     raised = run.chain[0]
     place = _place(raised["frames"][-1]) if raised["frames"] else None
-    return Symptom(stage, raised["type"], normalised(raised["message"], directory), place, _misfits(run))
+    root = None
+    if len(run.chain) > 1:
+        root = f"{run.chain[-1]['type']}: {normalised(run.chain[-1]['message'], directory)}"
+    return Symptom(stage, raised["type"], normalised(raised["message"], directory), place, _misfits(run), root)
 
 
 def normalised(message: str, directory: Path) -> str:

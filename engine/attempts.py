@@ -92,4 +92,8 @@ class Attempts:
         with self._fresh(self.located.directory) as process:
             first = LoadRun().take(process.messages())
             run = first.successor().take(process.request(probe="script", script=str(path)))
-            return symptom_of(run, self.located.directory, process.ending)
+            seen = symptom_of(run, self.located.directory, process.ending)
+        if seen is not None and self.symptom is not None and first.loader is None:
+            # Without a loader there are no stages: where its import failed is told by the place alone.
+            return replace(seen, stage=self.symptom.stage)
+        return seen

@@ -141,13 +141,19 @@ class _Reducer:
             facts=[fact for fact in examination.memory if fact.kind in BUILT],
             attempts=attempts.count,
             seconds=round(time.monotonic() - self._started, 3),
-            loader=(str(loader.get("module") or ""), str(loader.get("function") or "")),
+            loader=(
+                str(loader.get("module") or f"mlx_audio.{run.category}.utils"),
+                str(loader.get("function") or "load_model"),
+            ),
             offline=attempts.options.offline is not False,
             **self._fields,
         )
 
     def _reduced(self, symptom: Symptom) -> dict[str, Any]:
         attempts, config = self._attempts, self._examination.config
+        if attempts.run.loader is None and attempts.run.outcome is not None:
+            # The loader itself was not imported: no model has to do with it.
+            return {"reduced": {}, "values": count(config or {})}
         if symptom.message == "timed-out":
             return {"why_not": "it does not end: every attempt would take as long"}
         again = attempts.contents({})
