@@ -14,7 +14,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -270,7 +270,7 @@ class World:
                     if not file.is_file():
                         continue
                     if file.stat().st_size <= _MAX_BYTES:
-                        return Module(name, file, is_package, ast.parse(file.read_bytes(), str(file)))
+                        return Module(name, file, is_package, _tree(str(file), file.stat().st_mtime_ns))
                     problem = Problem(name, str(file), "too-large", f"it has more than {_MAX_BYTES} bytes")
                 except SyntaxError as error:
                     problem = Problem(name, str(file), "syntax-error", str(error.msg), error.lineno)
@@ -395,6 +395,12 @@ def _opens(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id in ("setattr", "vars")
     return isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__")
+
+
+@lru_cache(maxsize=150)
+def _tree(file: str, changed: int) -> ast.Module:
+    """The syntax tree of ``file`` as it was ``changed``; several collectors read the same family."""
+    return ast.parse(Path(file).read_bytes(), file)
 
 
 def sourceless(base: Path, name: str) -> Problem | None:

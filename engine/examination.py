@@ -120,6 +120,7 @@ class Examination:
         self.ledger.run("packaged_files", lambda: self._packaged_files(run))
         self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
+        self.ledger.run("known_values", lambda: self._known_values(run))
         self.ledger.run("quantization", lambda: self._quantization(run))
 
     def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
@@ -131,6 +132,7 @@ class Examination:
             self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
         self.ledger.run("packaged_files", lambda: self._packaged_files(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
+        self.ledger.run("known_values", lambda: self._known_values(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
@@ -269,6 +271,15 @@ class Examination:
             family=self.family,
             search_path=(run.hello or {}).get("path", ()),
         )
+
+    def _known_values(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import known_values
+
+        if self.document is None or self.config is None or self.family is None:
+            raise Skipped("there is no config, or no family to compare it with")
+        # Of a model that loads, only what no load shows is asked for.
+        only_units = run.loads and not run.mismatches
+        known_values.collect(self.memory, self.document, run.category, self.family, only_units=only_units)
 
     def _exceptions(self, run: LoadRun) -> None:
         links = [*run.chain, *run.caught]

@@ -679,6 +679,24 @@ _KINDS = (
         line=_io("line in config.json"),
     ),
     _kind(
+        "value_difference",
+        "known_values",
+        "A config value that is another than in the known-good configuration of the family.",
+        path=_s("dotted path"),
+        name=_s("last part"),
+        value=_so("JSON text of the value"),
+        known=_so("JSON text of the known-good value"),
+        aspect=_s(
+            "unit (off by exactly the factor between two units of what the name says) or value (sizes differ by variant)"
+        ),
+        known_unit=_so("unit of the known-good value, for unit"),
+        given_unit=_so("unit that the value would be in, for unit"),
+        ratio=Field("float", "value divided by the known-good one, for numbers", nullable=True),
+        basis=_s("published, class-defaults, recalled or minimal: what the known-good configuration is"),
+        source=_s("where the known-good value was read"),
+        line=_io("line in config.json"),
+    ),
+    _kind(
         "config_repair",
         "counterfactual",
         "A single change of the config that was tried on the real classes and made the mismatch smaller.",

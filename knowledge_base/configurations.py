@@ -56,6 +56,12 @@ class KnownGood:
         return config
 
 
+def known_config(family: str, category: str = "tts") -> dict[str, Any] | None:
+    """The known-good configuration of ``family`` alone, without its entry: that takes a file more."""
+    entry = KnownGood(category, family, "", "")
+    return entry.config() if entry.path.is_file() else None
+
+
 def known_good(family: str, category: str = "tts") -> KnownGood | None:
     """The known-good configuration of ``family``, or None when there is none."""
     return known_good_configurations().get((category, family))
