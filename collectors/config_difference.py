@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import config_names, signature_facts
+from mlx_diagnose.collectors import checkpoint_sizes, config_names, signature_facts
 from mlx_diagnose.collectors.annotation_types import disagreement
 from mlx_diagnose.collectors.config import ConfigDocument
 from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
+from mlx_diagnose.collectors.tensors import TensorTable
 from mlx_diagnose.collectors.text import clean, json_text, json_type
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
@@ -31,12 +32,14 @@ def collect(
     category: str | None = None,
     family: str | None = None,
     search_path: Sequence[str] = (),
+    table: TensorTable | None = None,
 ) -> None:
     """Assert what the classes of a family take and how config.json differs from it.
 
     ``signature`` is the probe's document, or a finished one of :mod:`sources`, or None. The
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
-    ``family``; ``search_path`` is the patient's ``sys.path``. Facts: config_class,
+    ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
+    checkpoint's tensors, where they are known. Facts: config_class,
     init_parameter, unknown_key, absent_key, absent_section, key_similarity, type_disagreement,
     and those of :mod:`signature_facts`.
     """
@@ -49,6 +52,8 @@ def collect(
     sections = sections_of(document, config.data)
     _assert_classes(memory, sections)
     signature_facts.assert_facts(memory, config, document, sections)
+    shown = checkpoint_sizes.evidence(document, config.data, table) if table else []
+    signature_facts.assert_sizes(memory, config.data, shown, sections)
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
     for section in sections:
@@ -65,7 +70,7 @@ def collect(
             score=pair.score,
             required=pair.required,
             known_alias=pair.known_alias,
-            value_fits=None,
+            value_fits=checkpoint_sizes.fits(shown, pair.wanted, config.value_at(pair.given)),
             best=pair.best,
             value=json_text(config.value_at(pair.given)),
             given_line=line,

@@ -47,6 +47,11 @@ class Flow:
         self.uses: list[Use] = []
         self.dependencies: list[Dependency] = []
         self.instances: dict[int, Instance] = {}
+        #: The model that was made; and by object, what sizes its layers: {attribute: {axis: paths}}.
+        self.model: Instance | None = None
+        self.layers: dict[int, dict[str, dict[int | None, tuple[str, ...]]]] = {}
+        self.lists: set[tuple[int, str]] = set()
+        self._made: dict[tuple[object, ...], Instance] = {}
         self.aside = False
         self._calls = 0
         self.conditional = 0
@@ -66,9 +71,10 @@ class Flow:
         model = self.world.lookup(family, "Model")
         if isinstance(model, Class):
             if model.maker is not None:  # mlx_audio/stt/models/parakeet/parakeet.py
-                self.call(model.maker, [model, config], {})
+                made = self.call(model.maker, [model, config], {})
+                self.model = made if isinstance(made, Instance) else None
             elif self._takes_first(model, config):
-                self.construct(model, [config], {}, None)
+                self.model = self.construct(model, [config], {}, None)
 
     def _takes_first(self, model: Class, config: Value) -> bool:
         """The first parameter of a model is for its config, as far as its annotation tells.
@@ -168,7 +174,14 @@ class Flow:
             self._take_explicitly(cls, named)
         instance.fields.update(named)
         if cls.initialiser is not None:
+            way = (self.aside, self.sure, self.conditional > 0, self.looped > 0)
+            given = (id(cls), *way, *map(fingerprint, positional), *named, *map(fingerprint, named.values()))
+            twin = self._made.setdefault((*given, fingerprint(rest)), instance)
             self.call(cls.initialiser, [instance, *positional], named, rest)
+            if twin is not instance:  # the same call is not followed twice, and would do the same
+                instance.fields.update({name: value for name, value in twin.fields.items() if value is not None})
+                self.layers.setdefault(id(instance), self.layers.get(id(twin), {}))
+                self.lists.update((id(instance), name) for owner, name in list(self.lists) if owner == id(twin))
         else:
             instance.fields.update(zip((p.name for p in cls.parameters), positional, strict=False))
             after = cls.method("__post_init__")

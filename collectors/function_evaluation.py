@@ -6,7 +6,7 @@ import ast
 import json
 from typing import TYPE_CHECKING
 
-from mlx_diagnose.collectors import config_dependencies
+from mlx_diagnose.collectors import config_dependencies, model_layers
 from mlx_diagnose.collectors.config_values import Instance, Section, Value, join
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 from mlx_diagnose.collectors.source_world import Class, Function, Module
@@ -49,6 +49,7 @@ class Body:
             for target in node.targets:
                 config_dependencies.assigned(self, target, node.value)
                 self.assign(target, value)
+                model_layers.made(self, target, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             self.assign(node.target, self.value(node.value))
         elif isinstance(node, ast.Return):
@@ -194,7 +195,8 @@ class Body:
         if isinstance(node, ast.Compare):
             return self.compared(node)
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp)):
-            return self.repeated(node)
+            self.repeated(node)
+            return None
         if isinstance(node, ast.BinOp):
             left, right = self.value(node.left), self.value(node.right)
             if isinstance(node.op, ast.FloorDiv):
@@ -207,7 +209,7 @@ class Body:
         return None
 
     def repeated(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp) -> Value:
-        """``[Layer(config) for _ in range(n)]``: what stands in front is evaluated once."""
+        """``[Layer(config) for _ in range(n)]``: what stands in front, evaluated once."""
         outer = dict(self.env)
         tests = 0
         for generator in node.generators:
@@ -218,11 +220,11 @@ class Body:
             tests += bool(generator.ifs)
         self.flow.conditional += 1
         self.flow.looped += not tests
-        self.value(node.elt)
+        item = self.value(node.elt)
         self.flow.looped -= not tests
         self.flow.conditional -= 1
         self.env = outer
-        return None
+        return item
 
     def either(self, nodes: list[ast.expr], all_optional: bool = False) -> Value:
         result = None if all_optional else self.value(nodes[0])

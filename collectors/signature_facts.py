@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mlx_diagnose.collectors.checkpoint_sizes import Evidence
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
 from mlx_diagnose.collectors.config_sections import Section, chosen
 from mlx_diagnose.collectors.text import clean, json_text
@@ -14,6 +16,7 @@ from mlx_diagnose.engine.model import Provenance
 
 _NAME = "signature"
 _MAX_FACTS = 1_500
+_COUNTS = re.compile(r"(layers?|depth|blocks?)$")
 _ABSENT: Any = object()
 _LARGEST = 2**31
 
@@ -37,6 +40,34 @@ def assert_facts(
     defaults = dict(_defaults(sections))
     for dependency in document.get("dependencies", ())[:_MAX_FACTS]:
         _assert_dependency(memory, dependency, data, defaults)
+
+
+def assert_sizes(
+    memory: WorkingMemory, data: Mapping[str, Any], found: Sequence[Evidence], sections: Sequence[Section]
+) -> None:
+    """Assert checkpoint_size."""
+    defaults = dict(_defaults(sections))
+    values = {item.path: _value(item.path, data, defaults) for item in found}
+    numbers = {path: value for path, value in values.items() if type(value) is int}
+    agreeing = {item.path for item in found if numbers.get(item.path) == item.size}
+    for item in found[:_MAX_FACTS]:
+        value = numbers.get(item.path)
+        if item.axis is None and value != item.size and not _COUNTS.search(item.path):
+            continue  # lists are made longer afterwards (mlx_audio/tts/models/zonos2)
+        shown = {other.size for other in found if other.path == item.path}
+        memory.add(
+            "checkpoint_size",
+            Provenance("config_difference", path=item.path),
+            path=item.path,
+            size=item.size,
+            value=json_text(value) if value is not None else None,
+            default=value is not None and value_at(data, item.path, _ABSENT) is _ABSENT,
+            agrees=value == item.size if value is not None else None,
+            settled=len(shown) == 1 and item.path not in agreeing,
+            tensor=clean(item.tensor, 300),
+            axis=item.axis,
+            count=item.count,
+        )
 
 
 def _assert_class(memory: WorkingMemory, signature: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from mlx_diagnose.collectors.class_signatures import signatures
 from mlx_diagnose.collectors.config_flow import Flow
 from mlx_diagnose.collectors.config_values import Take, Use, below
+from mlx_diagnose.collectors.model_layers import sizes
 from mlx_diagnose.collectors.source_world import Class, Function, Module, Problem, World
 
 Document = dict[str, Any]
@@ -44,6 +45,7 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
          "signatures": [as in class_signatures], "uses": [{"paths", "class_name", "name", "how", "required",
                       "sure", "declared", "default", "reader", "function", "stage", "file", "line"}],
          "dependencies": [{"relation", "paths", "others", "asserted", "sure", "expression", "reader", "file", "line"}],
+         "sizes": [{"tensor", "axis", "paths"}],
          "unreadable": [{"module", "file", "reason", "line", "message"}],
          "reasons": [why something is missing]}
 
@@ -60,6 +62,7 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
         "loose_reads": [],
         "signatures": [],
         "uses": [],
+        "sizes": [],
         "dependencies": [],
         "unreadable": [],
         "reasons": [],
@@ -118,6 +121,9 @@ def _look_closer(document: Document, world: World, family: Module, flow: Flow) -
         document["reasons"].append("the functions of the family call each other too deeply to be followed")
     undeclared = any(use.declared is False for use in flow.uses)
     given = _assigned_from_outside(modules) if undeclared else frozenset()
+    document["sizes"] = _unique(
+        {"tensor": size.tensor, "axis": size.axis, "paths": list(size.paths)} for size in sizes(flow)
+    )
     document["uses"] = _unique(_use_json(use, given) for use in flow.uses)
     document["dependencies"] = _unique(
         {

@@ -270,6 +270,7 @@ class Examination:
             category=run.category,
             family=self.family,
             search_path=(run.hello or {}).get("path", ()),
+            table=self.checkpoint.table if self.checkpoint is not None else None,
         )
 
     def _known_values(self, run: LoadRun) -> None:

@@ -6,6 +6,7 @@ changed copies (counterfactuals) from the same process until its requests end.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -117,10 +118,9 @@ class Loader:
             module, resolved = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
             self.seen["module"] = module
             self._report_resolution(asked, given.get("model_name"), resolved)
-            try:
+            # What a module or its metaclass raises when it is looked at, the loader meets itself.
+            with contextlib.suppress(Exception):
                 self._mark_family(module)
-            except Exception:
-                pass  # what a module or its metaclass raises when it is looked at, the loader meets itself
             self.on_family(module)
             self.caught.start(self.trace.calls if self.trace is not None else None)
             return result
