@@ -25,11 +25,15 @@ _NAME = "dependencies"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """An import of another package. ``when`` is import, use or call; see the vocabulary."""
+    """An import of another package. ``when`` is import, use or call; see the vocabulary.
+
+    ``attribute``: the name is taken from the module where it is used, not imported.
+    """
 
     statement: Import
     when: str
     guarded: bool
+    attribute: bool = False
 
     @property
     def top(self) -> str:
@@ -69,7 +73,7 @@ def needs_of(sources: Sources, category: str, family: str | None, *, whole: bool
 
 def _need(item: Reached) -> Need:
     when = "import" if not item.later else "use" if item.in_use else "call"
-    return Need(item.statement, when, item.guarded)
+    return Need(item.statement, when, item.guarded, item.attribute)
 
 
 def _is_foreign(statement: Import) -> bool:
@@ -79,9 +83,9 @@ def _is_foreign(statement: Import) -> bool:
 def collect(memory: WorkingMemory, needs: Iterable[Need], around: Surroundings) -> None:
     """Assert import_need, one a package, and absent_name."""
     every = list(needs)
-    every += [inner for need in every for inner in _behind(need, around)]
+    every += [inner for need in every if not need.attribute for inner in _behind(need, around)]
     by_package: dict[str, list[Need]] = {}
-    for need in every:
+    for need in (need for need in every if not need.attribute):
         by_package.setdefault(around.package_of(need.statement.module), []).append(need)
     for package, found in by_package.items():
         _assert_need(memory, package, min(found, key=lambda need: need.rank), around)
@@ -147,6 +151,7 @@ def _assert_absent_name(memory: WorkingMemory, need: Need, around: Surroundings)
         version=around.version_of(package),
         when=need.when,
         guarded=need.guarded,
+        attribute=need.attribute,
         importer=statement.importer.name,
         importer_line=statement.line,
     )

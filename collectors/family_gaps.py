@@ -71,6 +71,7 @@ def _gaps(memory: WorkingMemory) -> list[tuple[_Gap, Fact]]:
     found += [
         (_Gap(str(fact["when"]), str(fact["package"]), str(fact["module"]), str(fact["name"])), fact)
         for fact in memory.of("absent_name", guarded=False)
+        if not fact["attribute"] or fact["when"] == "import"
     ]
     return [(gap, fact) for gap, fact in found if gap.when != "call"]
 

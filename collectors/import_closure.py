@@ -9,11 +9,12 @@ families, converters and servers as well.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mlx_diagnose.collectors.attribute_uses import attribute_uses
 from mlx_diagnose.collectors.family_calls import functions_in_use, named_in_strings
 from mlx_diagnose.collectors.family_imports import Import, imports_of
 from mlx_diagnose.collectors.source_world import Module, World
@@ -28,13 +29,15 @@ class Reached:
     """An import of another package.
 
     ``later``: not when the family is imported, but when a function of it is called; ``in_use``:
-    loading a model or generating with it may call that function.
+    loading a model or generating with it may call that function; ``attribute``: the name is taken
+    from an imported module where it is used.
     """
 
     statement: Import
     later: bool
     guarded: bool
     in_use: bool = True
+    attribute: bool = False
 
 
 @contextmanager
@@ -55,6 +58,7 @@ class Sources:
     def __init__(self, mlx_audio_dir: Path) -> None:
         self.world = World([mlx_audio_dir.parent], followed=(OWN,), limit=_MAX_MODULES)
         self._imports: dict[str, list[Import]] = {}
+        self._uses: dict[tuple[str, bool], list[Import]] = {}
 
     def imports(self, module: Module) -> list[Import]:
         """The imports that stand in ``module``."""
@@ -62,6 +66,17 @@ class Sources:
         if found is None:
             found = self._imports[module.name] = list(imports_of(module))
         return found
+
+    def attributes(self, module: Module, inside_functions: bool) -> list[Import]:
+        """The names that ``module`` takes from imported modules by attribute."""
+        key = (module.name, inside_functions)
+        if key not in self._uses:
+            try:
+                uses = list(attribute_uses(module, self.imports(module), inside_functions=inside_functions))
+            except RecursionError:  # expressions that Python parses, and nobody writes by hand
+                uses = []
+            self._uses[key] = [use for use in uses if not _is_own(use)]
+        return self._uses[key]
 
     def targets(self, statement: Import, within: str = OWN) -> Iterator[Module]:
         """The modules of the package ``within`` that ``statement`` brings, packages above them first."""
@@ -93,6 +108,8 @@ def of_family(sources: Sources, category: str, family: str, *, whole: bool = Tru
     at_import = _closure(sources, [f"{OWN}.{category}.utils", root]) if whole else _closure(sources, [root], root)
     found = list(_foreign(sources, at_import, later=False))
     own = [m for name in at_import if _within(name, root) and (m := sources.world.module(name)) is not None]
+    if whole:
+        found += _attributes(sources, at_import, own)
     inside = list(_inside_functions(sources, own))
     in_use = functions_in_use(own) if inside else frozenset()
     for statement in inside:
@@ -137,6 +154,18 @@ def _foreign(sources: Sources, modules: dict[str, bool], *, later: bool) -> Iter
                 yield Reached(statement, later, guarded or statement.guarded)
 
 
+def _attributes(sources: Sources, modules: dict[str, bool], own: Sequence[Module]) -> Iterator[Reached]:
+    """Names taken by attribute at import, and in the functions in use of the family's ``own`` files."""
+    in_use = functions_in_use(own)
+    for name, guarded in modules.items():
+        module = sources.world.module(name)
+        if module is None:
+            continue
+        for use in sources.attributes(module, module in own):
+            later = use.function is not None
+            yield Reached(use, later, guarded or use.guarded, not later or use.function in in_use, attribute=True)
+
+
 def _inside_functions(sources: Sources, own: Iterable[Module]) -> Iterator[Import]:
     for module in own:
         yield from (s for s in sources.imports(module) if s.function is not None and s.module)
@@ -154,9 +183,9 @@ def _is_own(statement: Import) -> bool:
 
 def _unique(found: Iterable[Reached]) -> list[Reached]:
     """One a module and name: that at import before that in a function, unguarded before guarded."""
-    best: dict[tuple[str, str | None], Reached] = {}
+    best: dict[tuple[str, str | None, bool], Reached] = {}
     for item in found:
-        key = (item.statement.module, item.statement.name)
+        key = (item.statement.module, item.statement.name, item.attribute)
         known = best.get(key)
         if known is None or _rank(item) < _rank(known):
             best[key] = item

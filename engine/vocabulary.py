@@ -402,14 +402,15 @@ _KINDS = (
     _kind(
         "absent_name",
         "dependencies",
-        "A name that a family imports from an installed module that does not have it, by the module's source.",
+        "A name that a family takes from an installed module that does not have it, by the module's source or stub.",
         module=_s("the module"),
         name=_s("the name, or a submodule"),
         package=_s("its distribution"),
         version=_so("installed version"),
         when=_s("import, use or call, as for import_need"),
         guarded=_b("a failure is caught, or the import runs only under a condition"),
-        importer=_s("module that imports it"),
+        attribute=_b("it is taken by attribute where it is used (mx.name), not imported"),
+        importer=_s("module that takes it"),
         importer_line=_i("line there"),
     ),
     _kind(

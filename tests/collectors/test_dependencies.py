@@ -200,6 +200,35 @@ def test_names_that_the_installed_version_lacks(
     assert [f["guarded"] for f in memory.of("absent_name")] == ([statement.startswith("try")] if absent else [])
 
 
+def test_names_that_are_taken_by_attribute(site: Path) -> None:
+    memory = _look(
+        site,
+        """
+        import pkg_a as a
+        import pkg_a.core
+        @a.gone_decorator
+        def f(x=a.load): ...
+        class Model(a.Gone):
+            def generate(self, y: a.gone_annotation = None):
+                a.gone_later
+                a.asked if hasattr(a, "asked") else None
+                a.made = 1
+                if a.core:
+                    a.only_then
+                def inner(): a.gone_inside
+        try:
+            a.gone_guarded
+        except AttributeError: ...
+        """,
+    )
+    assert {(f["name"], f["when"], f["attribute"], f["guarded"]) for f in memory.of("absent_name")} == {
+        ("gone_decorator", "import", True, False),
+        ("Gone", "import", True, False),
+        ("gone_later", "use", True, False),
+        ("gone_inside", "use", True, False),
+    }
+
+
 def test_editable_installations_and_archives_are_found(site: Path, tmp_path: Path) -> None:
     import zipfile
 
