@@ -20,8 +20,10 @@ How: TypeAlias = Literal["copy", "hard-link", "symlink", "written"]
 
 #: Files of so many bytes and more are linked.
 LINKED_FROM = 1 << 20
-#: What belongs to a checkout or a download and not to the model.
-LEFT_OUT = frozenset({".git", ".cache", "__pycache__", ".DS_Store"})
+#: Folder of a mended copy that holds what is no part of the model.
+EXTRAS = "diagnose"
+#: What belongs to a checkout, a download or an earlier mend, and not to the model.
+LEFT_OUT = frozenset({".git", ".cache", "__pycache__", ".DS_Store", EXTRAS})
 
 
 @dataclass(frozen=True, slots=True)

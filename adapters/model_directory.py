@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from mlx_diagnose.adapters import mended_weights
 from mlx_diagnose.adapters.config_text import patch_text
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.mended_weights import MendedWeights
-from mlx_diagnose.adapters.model_copy import LINKED_FROM, CopiedFile, copy_tree, files_of
+from mlx_diagnose.adapters.model_copy import EXTRAS, LINKED_FROM, CopiedFile, copy_tree, files_of
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 from mlx_diagnose.adapters.weights_rewriter import rewrite
 from mlx_diagnose.engine.model import UsageError
@@ -33,8 +35,6 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 #: by raising.
 Accept: TypeAlias = Callable[[Path, Sequence[CopiedFile]], Mapping[str, str]]
 
-#: Folder of a written directory that holds what is no part of the model.
-EXTRAS = "diagnose"
 _CONFIG = "config.json"
 _SPARE = 16 << 20
 
@@ -191,13 +191,32 @@ def _made_parents(folder: Path) -> Iterator[None]:
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
     """A hidden directory beside ``target`` with a directory of its name; what is left in it goes at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=".diagnose-", dir=target.parent))
+    with _ended_in_order():
+        folder = Path(tempfile.mkdtemp(prefix=".diagnose-", dir=target.parent))
+        try:
+            staged = folder / target.name
+            staged.mkdir()
+            yield staged
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """A request to end (SIGTERM, SIGHUP) interrupts as Ctrl-C does, so that nothing half-written stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        staged = folder / target.name
-        staged.mkdir()
-        yield staged
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _make_durable(directory: Path) -> None:

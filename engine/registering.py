@@ -14,7 +14,6 @@ from pathlib import Path
 from mlx_diagnose.adapters import registry
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import LEFT_OUT, files_of
-from mlx_diagnose.adapters.model_directory import EXTRAS
 from mlx_diagnose.adapters.registry import Entry
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
@@ -52,7 +51,7 @@ def entry_of(report: Report, directory: Path, mend: Mend | None = None) -> Entry
     config = json.loads((directory / "config.json").read_bytes())
     tensors, collapsed = registry.table_of(directory)
     names = [str(file.relative_to(directory)) for file in files_of(directory)]
-    side = [name for name in names if not name.endswith(".safetensors") and not name.startswith(f"{EXTRAS}/")]
+    side = [name for name in names if not name.endswith(".safetensors")]
     packages = dict(report.patient.packages)
     if report.patient.python:
         packages["Python"] = report.patient.python

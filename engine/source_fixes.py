@@ -77,6 +77,8 @@ def _wanted(report: Report) -> Iterator[Wanted]:
         yield Wanted("first-use", tuple(dict.fromkeys(files)))
     if inside is not None and any(fact.kind == "tensor_layout" and fact["sanitize_transposed"] for fact in facts):
         yield Wanted("keep-fitting", (f"{inside}/{family}.py", f"{inside}/model.py"))
+    if any(fact.kind == "release_defect" and fact["defect"] == "remapping-ignored" for fact in facts):
+        yield Wanted("mapped-type", (f"{_PACKAGE}/utils.py", f"{_PACKAGE}/{category}/utils.py"))
     if said is not None and raised and said.type == "TypeError" and "unexpected keyword argument" in said.message:
         yield Wanted("known-keys", (raised,), said.line)
 

@@ -9,6 +9,7 @@ from typing import Any
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Fact, Fix
 from mlx_diagnose.engine.rulebase.rule import FixTemplate, PatchTemplate
+from mlx_diagnose.engine.rulebase.shell_text import shell_text
 from mlx_diagnose.engine.rulebase.template import Resolver
 
 NOT_TRIED = "not tried"
@@ -31,7 +32,7 @@ def make_fixes(
     for template in templates:
         groups: dict[tuple[str, str | None], list[Resolver]] = {}
         for resolve in resolvers:
-            command = template.command.text_or_none(resolve) if template.command else None
+            command = shell_text(template.command, resolve) if template.command else None
             groups.setdefault((template.title.text(resolve), command), []).append(resolve)
         found.extend(_fix(template, title, command, members, memory) for (title, command), members in groups.items())
     return tuple(found)

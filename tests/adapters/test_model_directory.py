@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlx_diagnose.adapters import model_copy
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import CopiedFile
 from mlx_diagnose.adapters.model_directory import WrittenDirectory, write_directory
+from mlx_diagnose.adapters.name_template import escaped
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 from mlx_diagnose.engine.model import UsageError
 from tests.adapters import stored
@@ -206,6 +209,36 @@ def test_a_map_that_does_not_fit_is_refused(model: Path, tmp_path: Path, operati
     assert not (tmp_path / "out").exists()
 
 
+_NAMES = st.text(max_size=20) | st.sampled_from(
+    ['"', "'", "\\", "\n", "a\\u0000", "\x00", "\u2028", '": {}, "', "{rest}", "../x", "ü", "\U0001f600", "__metadata"]
+)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(_NAMES.filter(bool), min_size=2, max_size=4, unique=True))
+def test_any_names_of_tensors(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    """They go through the header and the map as they are, and change nothing but themselves."""
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "model").mkdir()
+    arrays = {name: np.full(3, number, np.float32) for number, name in enumerate(names)}
+    stored.write(folder / "model" / "model.safetensors", arrays)
+    operation = {"op": "rename", "from": escaped(names[0]), "to": escaped(f"{names[0]}{names[1]}")}
+    if f"{names[0]}{names[1]}" in names:
+        return
+    made = written(folder / "model", Mend(weight_map=(operation,)), folder / "out")
+    found = stored.read(made.path / "model.safetensors")
+    assert list(found) == [f"{names[0]}{names[1]}", *names[1:]]
+    assert [array[0] for array in found.values()] == list(range(len(names)))
+    assert sorted(path.name for path in made.path.iterdir()) == ["diagnose", "model.safetensors"]
+
+
+def test_a_mended_copy_is_mended_again(model: Path, tmp_path: Path) -> None:
+    once = written(model, PATCH, tmp_path / "once")
+    (once.path / "diagnose" / "large").write_text("x" * 1000)
+    twice = written(once.path, RENAME, tmp_path / "twice")
+    assert [file.name for file in (twice.path / "diagnose").iterdir()] == ["undo.json"]
+
+
 # -- what can go wrong while writing ------------------------------------------------------
 
 
@@ -264,6 +297,7 @@ import resource, signal, sys
 from pathlib import Path
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_directory import write_directory
+from mlx_diagnose.adapters.name_template import escaped
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 limit = int(sys.argv[3])
 if limit:
@@ -296,13 +330,14 @@ def test_a_full_disk(model: Path, tmp_path: Path, untouched: Callable[[], None])
     untouched()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_while_a_file_is_being_written(
-    model: Path, tmp_path: Path, untouched: Callable[[], None]
+    model: Path, tmp_path: Path, untouched: Callable[[], None], number: int
 ) -> None:
     process = _writer(model, tmp_path / "out", 0)
     assert process.stdout is not None
     assert process.stdout.readline() == "writing\n"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert sorted(os.listdir(tmp_path)) == ["models"]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def patch(request: pytest.FixtureRequest, folder: Path) -> SourcePatch:
 
 
 def test_every_codemod_is_tested() -> None:
-    assert names() == ["first-use", "keep-fitting", "known-keys"]
+    assert names() == ["first-use", "keep-fitting", "known-keys", "mapped-type"]
 
 
 @pytest.mark.parametrize("program", [["git", "apply", "--check"], ["git", "apply"], ["patch", "-p1"]], ids=" ".join)
@@ -186,3 +187,29 @@ def test_only_the_call_of_that_line_is_filtered() -> None:
     assert "x = A(**known_keys(A, config))\ny = A(**config)\n" in made
     for line in (None, 1, 7, 8):
         assert codemod("known-keys").transform(source, line) == source
+
+
+RESOLUTION = """\
+def get_model_class(model_type, model_name, category, model_remapping):
+    model_type_mapped = model_remapping.get(model_type, None)
+
+    # Parts of the name.
+    if model_name is not None and model_type_mapped != model_type:
+        for part in model_name:
+            model_type = part
+    elif model_type_mapped is not None:
+        model_type = model_type_mapped
+
+    return model_type
+"""
+
+
+def test_the_remapping_comes_before_the_name() -> None:
+    made = codemod("mapped-type").transform(RESOLUTION, None)
+    space: dict[str, Any] = {}
+    exec(made, space)
+    assert space["get_model_class"]("csm", ["checkpoint"], "tts", {"csm": "sesame"}) == "sesame"
+    assert space["get_model_class"]("x", ["checkpoint"], "tts", {"csm": "sesame"}) == "checkpoint"
+    assert space["get_model_class"]("x", None, "tts", {}) == "x"
+    assert "    # Parts of the name.\n    if model_type_mapped is not None:\n" in made
+    assert codemod("mapped-type").transform(made, None) == made
