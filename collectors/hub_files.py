@@ -70,7 +70,7 @@ def check(folder: RepositoryFolder, *, thorough: bool, suspects: Iterable[str] =
         if hashed:
             left -= size if problem is None else 0
             if not _has_hash(file.path, size, hashed):
-                yield Checked(name, "wrong-content", size, known.size if known else None, problem)
+                yield Checked(name, "wrong-content", size, detail=problem)
                 continue
         if problem is not None:
             # Of the size that the repository has, a file was hardly cut off here.
