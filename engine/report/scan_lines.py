@@ -48,7 +48,7 @@ _PLURAL = {**_WORDS, "loads": "load", "loads-with-warnings": "load with warnings
 
 def summary(verdicts: Iterable[Verdict], errors: int) -> str:
     """How many of which verdict."""
-    counts = Counter(verdicts)
+    counts: Counter[str] = Counter(verdicts)
     told = [
         f"{counts[verdict]} {(_WORDS if counts[verdict] == 1 else _PLURAL)[verdict]}"
         for verdict in _WORDS
