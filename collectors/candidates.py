@@ -259,6 +259,9 @@ def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]
         return
     if found * value % wanted == 0:
         yield found * value // wanted, 6 if wanted % value == 0 or value % wanted == 0 else 3
+    if value * wanted % found == 0 and value * wanted // found > 1:
+        # What is shared out: twice as many heads are half as wide.
+        yield value * wanted // found, 3
     if value > _TRIVIAL and value + found - wanted > 0:
         yield value + found - wanted, 2
 

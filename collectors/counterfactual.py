@@ -20,8 +20,6 @@ from mlx_diagnose.engine.model import Provenance, stage_index
 
 #: Trials of one search at most; the time budget usually ends it first on large models.
 MAX_TRIALS = 300
-#: Part of the mismatches that a change may leave and still count as one of several causes.
-PARTIAL_SHARE = 0.5
 #: Once a change makes the model load, so many further ones, the likeliest left, may still prove it ambiguous.
 RIVALS = 24
 
@@ -50,30 +48,32 @@ def search(
 
     First what the facts suggest; if nothing of that loads, what shapes that move tell, and ``further`` candidates.
     """
-    tried = _try(candidates(config, memory, base.run), config, trials)
-    if not any(outcome.loads for _, _, outcome in tried):
-        tried += _refined(tried, config, memory, trials)
-    loads = any(outcome.loads for _, _, outcome in tried)
-    if not loads and base.stage == "load" and not explained_otherwise(memory):
-        tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, trials)
-    if not any(outcome.loads for _, _, outcome in tried):
-        tried += _try(further(), config, trials)
+    tried = _try(candidates(config, memory, base.run), config, base, trials)
+    if not any(outcome.mends(base) for _, _, outcome in tried):
+        tried += _refined(tried, config, memory, base, trials)
+    mended = any(outcome.mends(base) for _, _, outcome in tried)
+    if not mended and base.stage in ("load", None) and not explained_otherwise(memory):
+        tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, base, trials)
+    if not any(outcome.mends(base) for _, _, outcome in tried):
+        tried += _try(further(), config, base, trials)
     better = [
         (candidate, changed, outcome)
         for candidate, changed, outcome in tried
-        if outcome.loads or (not candidate.must_load and _better(outcome, base))
+        if outcome.mends(base) or (not candidate.must_load and outcome.better(base))
     ]
     if not better:
         return None
     rank = max(outcome.rank() for _, _, outcome in better)
     best = [entry for entry in better if entry[2].rank() == rank]
     candidate, changed, outcome = best[0]
-    best += [entry for entry in _try(_nudged(candidate), config, trials) if entry[2].rank() == rank]
+    best += [entry for entry in _try(_nudged(candidate), config, base, trials) if entry[2].rank() == rank]
     _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
     return Repair(candidate.edit, changed, outcome, len(best) == 1)
 
 
-def _refined(tried: Sequence[_Trial], config: Mapping[str, Any], memory: WorkingMemory, trials: Trials) -> list[_Trial]:
+def _refined(
+    tried: Sequence[_Trial], config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials
+) -> list[_Trial]:
     """Numbers that were added where a key was missing, with the value that the shapes ask for."""
     refined: list[_Trial] = []
     for candidate, changed, outcome in tried:
@@ -89,7 +89,7 @@ def _refined(tried: Sequence[_Trial], config: Mapping[str, Any], memory: Working
         )
         follow = sensitivity.candidates(changed, memory, outcome.run, trials, only=edit.path)
         shapes = (replace(found, edit=Edit("add", edit.path, found.edit.value), default=None) for found in follow)
-        refined += _try((*counts, *shapes), config, trials)
+        refined += _try((*counts, *shapes), config, base, trials)
     return refined
 
 
@@ -101,7 +101,7 @@ def _nudged(candidate: Candidate) -> list[Candidate]:
     return [Candidate(Edit("add", edit.path, value), 0) for value in (edit.value + 1, edit.value * 2)]
 
 
-def _try(found: Iterable[Candidate], config: Mapping[str, Any], trials: Trials) -> list[_Trial]:
+def _try(found: Iterable[Candidate], config: Mapping[str, Any], base: Outcome, trials: Trials) -> list[_Trial]:
     tried: list[_Trial] = []
     left = MAX_TRIALS
     for candidate in found:
@@ -116,20 +116,9 @@ def _try(found: Iterable[Candidate], config: Mapping[str, Any], trials: Trials) 
         if outcome is None:
             break
         tried.append((candidate, changed, outcome))
-        if outcome.loads:
+        if outcome.mends(base):
             left = min(left, RIVALS)
     return tried
-
-
-def _better(outcome: Outcome, base: Outcome) -> bool:
-    """Whether a change mends something: a later stage, or at the same one far fewer tensors that do not fit.
-
-    A change that makes a few of many fit is a coincidence more often than a cause: a switch adds
-    the one tensor that is unexpected anyway.
-    """
-    if outcome.stage == base.stage:
-        return outcome.mismatches <= base.mismatches * PARTIAL_SHARE and outcome.mismatches < base.mismatches
-    return outcome.rank() > base.rank()
 
 
 def _assert(
@@ -155,7 +144,7 @@ def _assert(
         mismatches_after=outcome.mismatches,
         loads=outcome.loads,
         stage_after=outcome.stage,
-        clears_failure=outcome.loads or stage_index(outcome.stage) > stage_index(base.stage),
+        clears_failure=outcome.mends(base) or stage_index(outcome.stage) > stage_index(base.stage),
         unique=not others,
         alternatives=", ".join(_words(other.edit) for other in others[:5]) or None,
         evidence=candidate.evidence,

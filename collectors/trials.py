@@ -26,6 +26,10 @@ Weights: TypeAlias = Mapping[str, TensorTable]
 Shim: TypeAlias = tuple[str, str]
 
 
+#: Part of the mismatches that a change may leave and still count as one of several causes.
+PARTIAL_SHARE = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How far a load came: the stage that ended it (None when it loads) and the tensors that did not fit."""
@@ -39,15 +43,30 @@ class Outcome:
     def loads(self) -> bool:
         return self.stage is None
 
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int, int]:
         """Larger is better: later stages first, then fewer mismatches; of loads, the one that took more tensors.
 
-        Mismatches count only at the load stage; elsewhere the model was not compared. A sanitize
-        that drops what the model has no place for lets a model load that is too small.
+        Mismatches count only where the model was compared: at the load stage, and in a load that
+        is not strict. A sanitize that drops what the model has no place for lets a model load
+        that is too small.
         """
         if self.stage is None:
-            return len(STAGES), self.run.given
-        return stage_index(self.stage), -self.mismatches
+            return len(STAGES), -self.mismatches, self.run.given
+        return stage_index(self.stage), -self.mismatches, 0
+
+    def better(self, base: Outcome) -> bool:
+        """Whether a change mends something: a later stage, or at the same one far fewer tensors that do not fit.
+
+        A change that makes a few of many fit is a coincidence more often than a cause: a switch adds
+        the one tensor that is unexpected anyway.
+        """
+        if self.stage == base.stage:
+            return self.mismatches <= base.mismatches * PARTIAL_SHARE and self.mismatches < base.mismatches
+        return self.rank() > base.rank()
+
+    def mends(self, base: Outcome) -> bool:
+        """It loads, and ``base`` did not, or did as loads do that are not strict: with tensors that do not fit."""
+        return self.loads and (not base.loads or self.better(base))
 
 
 def outcome_of(run: LoadRun, directory: Path | None) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any
 from mlx_diagnose.collectors import counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
-from mlx_diagnose.collectors.candidates import Candidate, types_by_tensors
+from mlx_diagnose.collectors.candidates import Candidate, explained_otherwise, types_by_tensors
 from mlx_diagnose.collectors.counterfactual import Repair
 from mlx_diagnose.collectors.interpreter import Interpreter
 from mlx_diagnose.collectors.load import LoadRun
@@ -120,7 +120,7 @@ class _Course:
             base = outcome_of(run, examination.directory)
             found = self._conclude(examination, run, base)
             following = None
-            if self._live and not run.loads and len(self._episodes) < MAX_EPISODES:
+            if self._live and not (run.loads and self._bench is None) and len(self._episodes) < MAX_EPISODES:
                 following = self._mended(examination, run, base, found)
         return _settled(self._episodes, self._shimmed_at)
 
@@ -141,7 +141,12 @@ class _Course:
         if self._process is not None and not self._episodes:
             context.ledger.run("output", lambda: self._output(examination))
         found = Found()
-        if self._live and examination.directory is not None and examination.config is not None and not run.loads:
+        if (
+            self._live
+            and examination.directory is not None
+            and examination.config is not None
+            and _misfits(examination, run)
+        ):
             found = self._search(examination, run, base)
         findings, facts = _infer(context, self._rules, examination)
         original = self._episodes[0].examination if self._episodes else examination
@@ -290,6 +295,15 @@ class _Course:
         examination = Examination(last.located, directory, memory, self._context.ledger)
         examination.look_at_files(self._episodes[0].run.version)
         return examination
+
+
+def _misfits(examination: Examination, run: LoadRun) -> bool:
+    """It fails, or loads only because the load is not strict: with shapes or layers that the config may have wrong."""
+    if not run.loads:
+        return True
+    counts = run.tensors["counts"] if run.tensors is not None else {}
+    sizes = counts.get("shape") or examination.memory.of("layers_absent")
+    return bool(sizes) and not explained_otherwise(examination.memory)
 
 
 def _skipped_stages() -> list[StageResult]:

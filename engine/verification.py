@@ -83,7 +83,7 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
         return replace(fix, reason=_VALUES)
     doubt = found.doubt(fix)
     ghosts = _GHOSTS if fix.weight_map else ""
-    if not outcome.loads and stage_index(outcome.stage) <= stage_index(base.stage):
+    if not outcome.mends(base) and stage_index(outcome.stage) <= stage_index(base.stage):
         if outcome.stage == base.stage and outcome.mismatches < base.mismatches:
             helps = f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit"
             return replace(fix, reason=doubt or helps)
@@ -93,8 +93,8 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
     repair = found.repair
     if repair is not None and fix.config_patch and repair.config == changed and not repair.unique:
         return replace(fix, reason="ambiguous: another change of the same size also passes")
-    if outcome.loads:
-        return replace(fix, applicability="verified", reason=f"{LOADS}{ghosts}")
+    if outcome.mends(base):
+        return replace(fix, applicability="verified", reason=f"{_fits(outcome, base)}{ghosts}")
     if any(step.get("path") in _TYPE_KEYS for step in fix.config_patch):
         return replace(
             fix, reason=f"ambiguous: any family passes {base.stage}; with this one {outcome.stage} fails next"
@@ -108,6 +108,13 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
         applicability="verified",
         reason=f"tried on a copy: {base.stage} passes with it; what fails next is {outcome.stage}{ghosts}",
     )
+
+
+def _fits(outcome: Outcome, base: Outcome) -> str:
+    """What was seen of a copy that loads."""
+    if not base.loads:
+        return LOADS
+    return f"{LOADS}, and {base.mismatches - outcome.mismatches} of {base.mismatches} tensors that did not fit now do"
 
 
 def _adds_number(step: Mapping[str, Any]) -> bool:

@@ -49,15 +49,15 @@ def search(examination: Examination, base: Outcome, bench: Bench, repair: Repair
         if best is not None:
             helpful.append((candidate, *best))
     # The same operations may have been read off two differences.
-    loading = list({json.dumps(steps): outcome.rank() for _, steps, outcome in helpful if outcome.loads}.values())
-    if repair is not None and repair.outcome.loads:
+    loading = list({json.dumps(steps): outcome.rank() for _, steps, outcome in helpful if outcome.mends(base)}.values())
+    if repair is not None and repair.outcome.mends(base):
         loading.append(repair.outcome.rank())
     found = []
     for candidate, operations, outcome in helpful:
         doubt = candidate.doubt
-        if outcome.loads and doubt is None and any(rank > outcome.rank() for rank in loading):
+        if outcome.mends(base) and doubt is None and any(rank > outcome.rank() for rank in loading):
             doubt = _DOMINATED
-        elif outcome.loads and doubt is None and loading.count(outcome.rank()) > 1:
+        elif outcome.mends(base) and doubt is None and loading.count(outcome.rank()) > 1:
             doubt = _EQUAL
         found.append(WeightRepair(candidate, operations, outcome, doubt))
     found.sort(key=lambda one: (*(-part for part in one.outcome.rank()), len(one.operations)))
@@ -82,7 +82,7 @@ def _best_way(
             break
         if outcome.rank() > (best[1] if best is not None else base).rank():
             best = operations, outcome
-        if outcome.loads:
+        if outcome.mends(base):
             break
     return best
 
@@ -118,7 +118,7 @@ def _assert_part(memory: WorkingMemory, subject: str, part: int, text: str, foun
         mismatches_before=base.mismatches,
         mismatches_after=outcome.mismatches,
         loads=outcome.loads,
-        clears_failure=outcome.loads or stage_index(outcome.stage) > stage_index(base.stage),
+        clears_failure=outcome.mends(base) or stage_index(outcome.stage) > stage_index(base.stage),
         stage_after=outcome.stage,
         unique=found.doubt is None,
         doubt=found.doubt,
