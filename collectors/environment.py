@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Mapping
@@ -70,6 +71,7 @@ def _assert_interpreter(memory: WorkingMemory, hello: Mapping[str, Any], directo
         system=str(hello.get("system") or "unknown"),
         machine=str(hello.get("machine") or "unknown"),
         os_version=clean(str(hello["os_version"]), 200) if hello.get("os_version") else None,
+        chip=_chip(str(hello.get("system"))),
         memory_bytes=_physical_memory(),
         free_disk_bytes=_free_disk(directory),
     )
@@ -77,6 +79,22 @@ def _assert_interpreter(memory: WorkingMemory, hello: Mapping[str, Any], directo
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
+
+
+def _chip(system: str) -> str | None:
+    """The processor's name, from the system of the patient, which is ours."""
+    if system == "Darwin":
+        import subprocess
+
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        try:
+            said = subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return clean(said, 100).strip() or None
+    # ARM machines on Linux name no model there.
+    named = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return clean(named[1], 100).strip() if named else None
 
 
 def _physical_memory() -> int | None:
@@ -91,7 +109,7 @@ def _physical_memory() -> int | None:
 
 def _read(file: str) -> str:
     try:
-        return Path(file).read_text(encoding="ascii").strip()
+        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
     except (OSError, ValueError):
         return ""
 

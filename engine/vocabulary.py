@@ -312,7 +312,8 @@ _KINDS = (
         system=_s("Linux, Darwin or Windows"),
         machine=_s("x86_64, arm64, aarch64"),
         os_version=_so("macOS or kernel release"),
-        memory_bytes=_io("physical memory"),
+        chip=_so("the processor as the system names it, such as Apple M2 Max"),
+        memory_bytes=_io("memory of the machine, or what its container may take of it"),
         free_disk_bytes=_io("free space where the model lies"),
     ),
     _kind(

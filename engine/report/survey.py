@@ -75,7 +75,8 @@ def _lines(survey: Survey) -> Iterator[tuple[str, str]]:
     yield "Python", f"{patient.python or 'unknown'} on {patient.platform or 'unknown'}; {patient.chosen_because}"
     if interpreter is not None:
         size, free = interpreter["memory_bytes"], interpreter["free_disk_bytes"]
-        chip = f"{backend['chip']}, " if backend is not None and backend["chip"] else ""
+        named = interpreter["chip"] or (backend["chip"] if backend is not None else None)
+        chip = f"{named}, " if named else ""
         yield "Machine", f"{chip}{_size(size)} of memory, {_size(free)} of disk free"
     if backend is not None:
         yield "Back end", _backend(backend)

@@ -59,7 +59,6 @@ def _headline(report: Report, view: View) -> list[str]:
 def outcome(report: Report) -> str:
     """What became of the model, as a sentence without its subject: "does not load: ..."."""
     failed = next((stage for stage in report.stages if stage.status == "failed"), None)
-    loaded = any(stage.status == "passed" for stage in report.stages)
     if report.verdict == "loads":
         return f"loads{_what_it_is(report)}{_in_time(report)}."
     if report.verdict == "loads-with-warnings":
@@ -68,8 +67,6 @@ def outcome(report: Report) -> str:
     if report.verdict == "fails":
         causes = sum(found.severity == "error" and found.root for found in report.findings)
         found = f"{_count(causes, 'cause')} found" if causes else "the cause is only a warning"
-        if failed is None and loaded:
-            return f"loads only as long as nothing is computed: {found}."
         if failed is None:
             return f"will not load: {found} without running it."
         return f"does not load: {_failure(failed)}; {found}."

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mlx_diagnose.collectors import environment
 from mlx_diagnose.collectors.distributions import Installed, marker_environment
 from mlx_diagnose.collectors.environment import collect
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -199,3 +200,16 @@ def test_unreadable_metadata_is_a_version_from_the_name(tmp_path: Path) -> None:
 def test_marker_variables(system: str, expected: str) -> None:
     variables = marker_environment({"system": system, "python": "3.12.1", "machine": "arm64"})
     assert (variables["sys_platform"], variables["python_version"]) == (expected, "3.12")
+
+
+def test_the_memory_of_a_container_is_less_than_that_of_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory_bytes(text: str) -> Any:
+        (tmp_path / "memory.max").write_text(text)
+        monkeypatch.setattr(environment, "_CONTAINER_LIMITS", (str(tmp_path / "memory.max"), str(tmp_path / "nosuch")))
+        (fact,) = _collect(tmp_path)[0].of("interpreter")
+        return fact["memory_bytes"]
+
+    whole = memory_bytes("max\n")
+    assert memory_bytes("1000000\n") == 1000000 and memory_bytes(str(whole * 2)) == whole

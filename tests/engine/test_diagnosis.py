@@ -264,13 +264,6 @@ def test_a_long_message_does_not_flood_the_cause() -> None:
 # -- the verdict ---------------------------------------------------------------------------------
 
 
-def test_a_lazy_load_that_the_machine_cannot_compute_is_a_failure() -> None:
-    whole = stages(None)
-    too_large = finding("a", "memory/insufficient", stage="load")
-    assert verdict(whole, [too_large]) == "fails"
-    assert verdict(whole, [replace(too_large, severity="warning")]) == "loads-with-warnings"
-
-
 @pytest.mark.parametrize(
     ("results", "findings", "expected"),
     [
