@@ -46,11 +46,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class FamilyNeeds:
-    """What a family (None: the loader alone) imports from other packages. ``whole``: with all that comes with it."""
+    """What a family (None: the loader alone) imports from other packages.
+
+    ``whole``: with all that comes with it; ``readable``: there were sources to read.
+    """
 
     family: str | None
     needs: Sequence[Need]
     whole: bool
+    readable: bool
 
 
 def read_needs(mlx_audio_dir: Path, category: str, family: str | None, *, whole: bool = True) -> FamilyNeeds:
@@ -68,7 +72,8 @@ def needs_of(sources: Sources, category: str, family: str | None, *, whole: bool
         found = of_loader(sources, category) if whole else []
     else:
         found = of_family(sources, category, family, whole=whole)
-    return FamilyNeeds(family, [_need(item) for item in found if _is_foreign(item.statement)], whole)
+    readable = sources.world.module(OWN) is not None or any(sources.world.modules.values())
+    return FamilyNeeds(family, [_need(item) for item in found if _is_foreign(item.statement)], whole, readable)
 
 
 def _need(item: Reached) -> Need:

@@ -22,11 +22,15 @@ _EDITABLE = re.compile(r"^__editable__.*_finder\.py$")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A module found. ``file`` is the source (a stub of a compiled one), None where there is none to read."""
+    """A module found. ``file`` is the source (a stub of a compiled one), None where there is none to read.
+
+    ``folder`` is that of a package on disk.
+    """
 
     form: Literal["source", "compiled", "namespace", "zip"]
     file: Path | None
     is_package: bool
+    folder: Path | None = None
 
 
 class InstalledModules:
@@ -104,16 +108,16 @@ def _in_folder(modules: InstalledModules, folder: Path, name: str) -> Place | No
     if name in names:
         inside = modules.listing(folder / name)
         if "__init__.py" in inside:
-            return Place("source", folder / name / "__init__.py", True)
+            return Place("source", folder / name / "__init__.py", True, folder / name)
         if any((match := _COMPILED.match(item)) and match["stem"] == "__init__" for item in inside):
-            return Place("compiled", _stub(folder / name, inside, "__init__"), True)
+            return Place("compiled", _stub(folder / name, inside, "__init__"), True, folder / name)
     if f"{name}.py" in names:
         return Place("source", folder / f"{name}.py", False)
     if any((match := _COMPILED.match(item)) and match["stem"] == name for item in names):
         inside = modules.listing(folder / name)
         return Place("compiled", _stub(folder, names, name) or _stub(folder / name, inside, "__init__"), bool(inside))
     if name in names and (folder / name).is_dir():
-        return Place("namespace", None, True)
+        return Place("namespace", None, True, folder / name)
     return None
 
 

@@ -89,7 +89,7 @@ class Surroundings:
 def imported_directory(search_path: Sequence[str]) -> Path | None:
     """Where ``import mlx_audio`` finds its package, by the files on ``search_path``."""
     place = InstalledModules(search_path).find(OWN)
-    return place.file.parent if place is not None and place.file is not None else None
+    return place.folder if place is not None else None
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -218,6 +218,8 @@ class Examination:
         whole = run.steps.get("import", {}).get("status") != "passed"
         if self.needs is None or self.needs.family != self.family or (whole and not self.needs.whole):
             self.needs = dependencies.read_needs(Path(found), run.category, self.family, whole=whole)
+        if not self.needs.readable:
+            raise Skipped("mlx-audio is installed without sources that could be read (compiled files, or an archive)")
         dependencies.collect(self.memory, self.needs.needs, self.around)
         if not run.loads:
             known_conflicts.collect(self.memory, self.around)

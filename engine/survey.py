@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_diagnose import __version__
+from mlx_diagnose.adapters.installer import with_exact_commands
 from mlx_diagnose.collectors.interpreter import Interpreter, choose
 from mlx_diagnose.collectors.load import LoadRun, assert_facts
 from mlx_diagnose.collectors.process import Ending
@@ -44,7 +45,7 @@ def survey(options: Options, progress: Callable[[str], None] = lambda _: None) -
     ledger.run("family_gaps", work.families)
     ledger.run("native_libraries", work.native_libraries)
     ledger.run("storage", work.storage)
-    findings, facts = _infer(options, memory, ledger, work.packages)
+    findings, facts = _infer(options, memory, ledger, work.packages, interpreter.executable)
     hello = run.hello or {}
     return Survey(
         tool_version=__version__,
@@ -136,7 +137,7 @@ class _Collecting:
 
 
 def _infer(
-    options: Options, memory: WorkingMemory, ledger: Ledger, packages: dict[str, str]
+    options: Options, memory: WorkingMemory, ledger: Ledger, packages: dict[str, str], executable: str
 ) -> tuple[list[Finding], Sequence[Fact]]:
     from mlx_diagnose.engine.inference import infer
     from mlx_diagnose.engine.rulebase import load_rules
@@ -147,4 +148,5 @@ def _infer(
     with ledger.timed("inference"):
         version = packages.get("mlx-audio")
         inference = infer(rules, memory, engine=options.engine, category=options.category, mlx_audio=version)
-    return fold(inference.findings, (), facts=inference.facts), list(inference.facts)
+    findings = fold(inference.findings, (), facts=inference.facts)
+    return with_exact_commands(findings, executable), list(inference.facts)

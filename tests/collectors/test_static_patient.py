@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from mlx_diagnose.collectors import static_patient
+from mlx_diagnose.collectors.dependencies import FamilyNeeds, read_needs
 from mlx_diagnose.collectors.release_signatures import Release
+from mlx_diagnose.collectors.surroundings import Surroundings, imported_directory
 from tests.collectors.releases import OLD, write_release
 
 _SAYS = "import json, platform, sys; print(json.dumps([platform.python_version(), sys.path[1:]]))"
@@ -86,3 +88,19 @@ def test_editable_installations_and_archives(tmp_path: Path) -> None:
     document = Release(archive / "mlx_audio").describe("tts", "chant")
     assert [(p["reason"], p["module"]) for p in document["unreadable"]] == [("zipped", "mlx_audio.tts.models.chant")]
     assert document["reasons"] != []
+
+
+def test_an_installation_of_compiled_files_or_an_archive(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "mlx_audio"
+    (package / "tts" / "models" / "fam").mkdir(parents=True)
+    for folder in (package, package / "tts", package / "tts" / "models", package / "tts" / "models" / "fam"):
+        (folder / "__init__.pyc").touch()
+    assert imported_directory([str(tmp_path / "site")]) == package
+    assert read_needs(package, "tts", "fam") == FamilyNeeds("fam", [], True, readable=False)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("mlx_audio/__init__.py", "")
+    assert imported_directory([str(tmp_path / "all.zip")]) is None
+    hello = {"python": "3.11", "system": "Linux", "path": [str(tmp_path / "all.zip"), str(tmp_path / "nosuch")]}
+    around = Surroundings(hello, {"directory": str(tmp_path / "all.zip" / "mlx_audio"), "version": "0.6.2"})
+    assert around.modules.find("mlx_audio.tts") is None and around.mlx_audio == "0.6.2"
+    assert not read_needs(tmp_path / "all.zip" / "mlx_audio", "tts", "fam", whole=False).readable
