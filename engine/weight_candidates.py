@@ -22,6 +22,7 @@ from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.weights_difference import Difference
 from mlx_diagnose.engine import weight_patterns
+from mlx_diagnose.engine.rename_evidence import shapes, undecided
 
 Operations: TypeAlias = tuple[Mapping[str, Any], ...]
 
@@ -62,7 +63,7 @@ def weight_candidates(stored: TensorTable, difference: Difference | None, run: L
         return list(_wrapped(stored))
     received, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
     found = [
-        *_renames(stored, difference),
+        *_renames(stored, difference, received, model),
         *_layouts(stored, difference, received, model),
         *_splits(stored, difference, received, model),
         *_drops(stored, difference, received, model),
@@ -93,7 +94,9 @@ def _wrapped(stored: TensorTable) -> Iterator[WeightCandidate]:
         yield WeightCandidate("rename", (clean(next(iter(stored))),), (tuple(operations),), len(stored))
 
 
-def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCandidate]:
+def _renames(
+    stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
+) -> Iterator[WeightCandidate]:
     before = {now: old for old, now in difference.names.items()}
     unfit = {*difference.unexpected, *difference.shape}
     kept = {old for old, now in difference.names.items() if now not in unfit}
@@ -103,6 +106,11 @@ def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCand
             ways = _limited(
                 weight_patterns.renames(way, stored.keys(), kept) for way in _stored_names(renaming, pairs, difference)
             )
+            found = shapes(received, difference.unexpected) or shapes(stored, (old for old, _ in renaming.pairs))
+            unsure = renaming.ambiguous or (
+                renaming.style in ("renamed", "suffix-replaced")
+                and undecided(renaming.pairs, found, shapes(model, difference.missing))
+            )
             if ways:
                 yield WeightCandidate(
                     "rename",
@@ -110,7 +118,7 @@ def _renames(stored: TensorTable, difference: Difference) -> Iterator[WeightCand
                     ways,
                     len(pairs),
                     clean(renaming.wanted),
-                    AMBIGUOUS if renaming.ambiguous else None,
+                    AMBIGUOUS if unsure else None,
                 )
 
 

@@ -92,3 +92,13 @@ def test_most_mutants_get_a_fix_and_none_a_wrong_one(faults: int) -> None:
     marks = fix_score.score(list(FAMILIES), faults, 0 if faults == 1 else 4, 0)
     assert marks["WRONG"] == 0
     assert marks["ok"] >= (0.95 if faults == 1 else 0.85) * marks.total()
+
+
+def test_a_loader_shim_is_tried_and_verified(tmp_path: Path) -> None:
+    """A directory with the name of another family, which mlx-audio prefers to the declared type."""
+    whole = make_specimen("kitten_tts", tmp_path)
+    mutant = mutate(whole, "directory-named", tmp_path / "m", name="bark-mini")
+    report, _ = fix_score.diagnosed(mutant, tmp_path)
+    fixes = {fix["id"]: fix for finding in report["findings"] for fix in finding["fixes"]}
+    assert [fixes[name]["shim"] for name in report["mends"]] == ["declared-type-first"]
+    assert fixes[report["mends"][0]]["applicability"] == "verified"

@@ -21,7 +21,8 @@ def install():
         def _codec(self):
             if self._made is None:
                 args, kwargs = self._asked
-                self.__dict__["_made"] = original.__get__(None, SNAC)(*args, **kwargs).eval()
+                load = original.__get__(None, SNAC)
+                self.__dict__["_made"] = load(*args, **kwargs).eval()
             return self._made
 
         def eval(self):

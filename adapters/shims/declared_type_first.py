@@ -22,8 +22,8 @@ def install():
         remapping = given.arguments.get("model_remapping") or {}
         family = remapping.get(asked, asked)
         if isinstance(family, str):
-            folder = os.path.join(next(iter(mlx_audio.__path__)), category, "models", family)
-            if os.path.isdir(folder):
+            package = next(iter(mlx_audio.__path__))
+            if os.path.isdir(os.path.join(package, category, "models", family)):
                 given.arguments["model_type"] = family
                 given.arguments["model_name"] = [family]
         return get_model_class(*given.args, **given.kwargs)

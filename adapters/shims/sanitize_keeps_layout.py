@@ -9,7 +9,8 @@ def install():
     from mlx.utils import tree_flatten
     from mlx_audio import utils
 
-    load_weights, apply_quantization = utils.load_weights, utils.apply_quantization
+    load_weights = utils.load_weights
+    apply_quantization = utils.apply_quantization
     stored = {}
 
     def load(*args, **kwargs):
@@ -23,13 +24,15 @@ def install():
             given, kept = weights.get(name), stored.get(name)
             if given is None or kept is None or given.shape == wanted.shape:
                 continue
-            if kept.shape == wanted.shape and sorted(given.shape) == sorted(kept.shape):
+            same_axes = sorted(given.shape) == sorted(kept.shape)
+            if kept.shape == wanted.shape and same_axes:
                 weights[name] = kept
         return apply_quantization(model, config, weights, *args, **kwargs)
 
     utils.load_weights, utils.apply_quantization = load, apply
 
     def undo():
-        utils.load_weights, utils.apply_quantization = load_weights, apply_quantization
+        utils.load_weights = load_weights
+        utils.apply_quantization = apply_quantization
 
     return undo

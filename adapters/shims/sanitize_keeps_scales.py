@@ -8,7 +8,8 @@ mlx-audio of all releases with ``mlx_audio.utils.apply_quantization``.
 def install():
     from mlx_audio import utils
 
-    load_weights, apply_quantization = utils.load_weights, utils.apply_quantization
+    load_weights = utils.load_weights
+    apply_quantization = utils.apply_quantization
     stored = {}
 
     def load(*args, **kwargs):
@@ -33,6 +34,7 @@ def install():
     utils.load_weights, utils.apply_quantization = load, apply
 
     def undo():
-        utils.load_weights, utils.apply_quantization = load_weights, apply_quantization
+        utils.load_weights = load_weights
+        utils.apply_quantization = apply_quantization
 
     return undo

@@ -19,7 +19,8 @@ def install():
         known = {field.name for field in dataclasses.fields(kind) if field.init}
 
         def init(self, *args, **kwargs):
-            original(self, *args, **{name: value for name, value in kwargs.items() if name in known})
+            kept = {name: value for name, value in kwargs.items() if name in known}
+            original(self, *args, **kept)
 
         kind.__init__ = init
         changed.append((kind, original))
@@ -31,9 +32,11 @@ def install():
             if name != package and not name.startswith(package + "."):
                 continue
             for kind in list(vars(module).values()):
-                if not isinstance(kind, type) or not dataclasses.is_dataclass(kind) or kind.__module__ != name:
+                if not isinstance(kind, type) or kind.__module__ != name:
                     continue
-                if "__init__" in kind.__dict__ and kind not in [known for known, _ in changed]:
+                done = kind in [known for known, _ in changed]
+                own = dataclasses.is_dataclass(kind) and "__init__" in kind.__dict__
+                if own and not done:
                     lenient(kind)
         return found
 
