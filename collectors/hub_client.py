@@ -23,6 +23,7 @@ from mlx_diagnose.collectors.target import cache_directory
 
 #: Seconds that the hub may take to begin an answer, and to go on with one.
 PATIENCE = 10.0
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,7 @@ class HubClient:
 
     def _take(self, response: Any, length: int) -> bytes:
         data = bytearray()
-        # As it arrives: a chunk of a set size would be waited for beyond what is needed.
-        chunks = response.iter_raw() if hasattr(response, "iter_raw") else response.iter_content(None)
-        for chunk in chunks:
+        for chunk in _pieces(response, length):
             data += chunk
             if len(data) >= length:
                 break
@@ -177,6 +176,18 @@ class HubClient:
         except Exception as error:
             # Not chained: frames and requests of the client hold the token.
             raise HubFailure(_at(of_exception(error), item, self.host)) from None
+
+
+def _pieces(response: Any, length: int) -> Iterator[bytes]:
+    """The body as it arrives. What is more than ``length`` bytes is not waited for."""
+    if hasattr(response, "iter_raw"):
+        yield from response.iter_raw()
+        return
+    # requests: its own chunks are either waited for or the whole.
+    read = getattr(response.raw, "read1", response.raw.read)
+    while length > 0 and (chunk := read(min(length, _CHUNK))):
+        length -= len(chunk)
+        yield chunk
 
 
 def _at(problem: Problem, item: str | None, host: str) -> Problem:
