@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from mlx_diagnose.collectors.target import locate
 from mlx_diagnose.engine.fixing import write_fixes
+from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.remote import Remote
 from mlx_diagnose.engine.report.json import to_json
 from tests.hub import Content, HubServer, Repository, User
 from tests.hub.models import publish, use
@@ -301,4 +308,47 @@ def test_two_at_once_do_not_disturb_each_other(hub: HubServer, home: Path, tmp_p
         thread.join()
     assert [len(report.findings) for report in reports] == [0, 0]
     assert sum(report.network["requests"] for report in reports) == len(hub.requests)
+    assert not list((home / "hub").rglob("*.incomplete"))
+
+
+@pytest.mark.long
+def test_two_loads_at_once_do_not_disturb_each_other(hub: HubServer, home: Path, tmp_path: Path) -> None:
+    model, _ = publish(hub, "llama", tmp_path / "made")
+    reports: list[Report] = []
+    threads = [threading.Thread(target=lambda: reports.append(examine(model))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [report.verdict for report in reports] == ["loads", "loads"]
+    assert sum(report.network["requests"] for report in reports) == len(hub.requests)
+    assert not list((home / "hub").rglob("*.incomplete"))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.long
+def test_two_hundred_in_a_row_leave_nothing_behind(hub: HubServer, home: Path, tmp_path: Path) -> None:
+    model, _ = publish(hub, "soprano", tmp_path / "made", shards=3)
+    options, process = Options(model=model), psutil.Process()
+
+    def once() -> None:
+        with ExitStack() as stack:
+            remote = Remote(options, locate(model), stack, lambda _: None)
+            assert remote.look(sys.executable).cache is not None
+            remote.assert_facts(WorkingMemory())
+        hub.requests.clear()
+
+    def left() -> tuple[int, int, int]:
+        gc.collect()
+        return process.num_fds(), threading.active_count(), len(list((tmp_path / "scratch").iterdir()))
+
+    once()
+    before = left()
+    for _ in range(200):
+        once()
+    after = left()
+    # Connections that the client keeps, and their other ends, which are in this process too.
+    assert after[0] <= before[0] + 20
+    assert after[1] <= before[1] + 20
+    assert after[2] == 0
     assert not list((home / "hub").rglob("*.incomplete"))
