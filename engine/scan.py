@@ -95,7 +95,7 @@ def scan(models: Sequence[str], options: Options, progress: Callable[[str], None
 
     Raises DiagnoseError for what concerns all of them: rules that are invalid, say.
     """
-    from mlx_diagnose.engine import pipeline
+    from mlx_diagnose.engine import bundled
 
     for number, model in enumerate(models, start=1):
 
@@ -103,7 +103,7 @@ def scan(models: Sequence[str], options: Options, progress: Callable[[str], None
             progress(f"{number} of {len(models)}, {model}: {what}")
 
         try:
-            yield Scanned(model, pipeline.diagnose(replace(options, model=model), said))
+            yield Scanned(model, bundled.diagnose(replace(options, model=model), said))
         except UsageError as error:
             if len(models) == 1:
                 raise

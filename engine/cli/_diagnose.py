@@ -98,7 +98,7 @@ def diagnose(
 ) -> int:
     """Tell why a model of mlx-audio does not load, and what fixes it.
 
-    MODEL is a hub id (org/name) or a local directory.
+    MODEL is a hub id (org/name), a local directory, or a bundle file.
 
     Exits with 0 if it loads, 1 if a failure was diagnosed, 2 for wrong usage, 3 if no rule
     explains the failure, 4 for invalid rules, 5 if --fix could write no verified fix, 70 for a
@@ -127,8 +127,8 @@ def diagnose(
     if traceback is not None:
         return reporting.deliver(_pasted.classify(traceback, options))
     fixing.check(options)
-    from mlx_diagnose.engine import pipeline
+    from mlx_diagnose.engine import bundled
 
     with StatusLine() as progress:
-        report, refused = fixing.carry_out(pipeline.diagnose(options, progress), options, progress)
+        report, refused = fixing.carry_out(bundled.diagnose(options, progress), options, progress)
     return fixing.code(report, refused, reporting.deliver(report))
