@@ -397,7 +397,7 @@ def _opens(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__")
 
 
-@lru_cache(maxsize=150)
+@lru_cache(maxsize=400)
 def _tree(file: str, changed: int) -> ast.Module:
     """The syntax tree of ``file`` as it was ``changed``; several collectors read the same family."""
     return ast.parse(Path(file).read_bytes(), file)

@@ -290,7 +290,8 @@ def merged(document: Document, observed: Mapping[str, Any] | None) -> Document:
     """``document`` with the parameters that the patient's own classes have, where the probe saw them.
 
     ``observed`` is what ``probes/signature.py`` sent, or None. Its defaults and types are exact;
-    parameters that the sources did not show (inherited from elsewhere) are added.
+    parameters that the sources did not show (inherited from elsewhere) are added, and so are
+    classes without source.
     """
     if not observed:
         return document
@@ -299,7 +300,21 @@ def merged(document: Document, observed: Mapping[str, Any] | None) -> Document:
     for cls in document["classes"]:
         seen = known.get((cls["module"], cls["class_name"]), {})
         classes.append(_overlaid(cls, seen) if seen.get("dataclass") and not cls["explicit"] else cls)
-    return {**document, "classes": classes, "reasons": [*document["reasons"], *observed.get("reasons", ())]}
+    written = document.get("signatures", [])
+    told = {(c["module"], c["class_name"]) for c in written}
+    return {
+        **document,
+        "classes": classes or [_taking_all(cls) for cls in known.values() if cls.get("role") == "config"],
+        "signatures": [*written, *({**cls, "takes_dict": None} for key, cls in known.items() if key not in told)],
+        "reasons": [*document["reasons"], *observed.get("reasons", ())],
+    }
+
+
+def _taking_all(cls: Mapping[str, Any]) -> dict[str, Any]:
+    """What takes the whole config, where only the living class is known: what becomes of other keys is not."""
+    parameters = [{**parameter, "paths": [parameter["name"]]} for parameter in cls["parameters"]]
+    taking = {"sections": [""], "unknown_keys": "accepted", "conditional": False, "explicit": False, "given": []}
+    return {**cls, **taking, "parameters": parameters}
 
 
 def _overlaid(cls: dict[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
