@@ -19,23 +19,25 @@ Holds = Callable[[dict[str, Any]], bool]
 def reduce_config(config: Mapping[str, Any], holds: Holds) -> dict[str, Any]:
     """The smallest part of ``config`` for which ``holds``: nothing in it can be left out."""
     reduced = copy.deepcopy(dict(config))
+    coarse = True
     while True:
         before = reduced
         depth = 1
         while level := list(_level(reduced, depth)):
-            reduced = _reduce_level(reduced, level, holds)
+            reduced = _reduce_level(reduced, level, holds, coarse)
             depth += 1
         # What held a section in place may be gone with a deeper one.
-        if reduced == before:
+        if reduced == before or depth <= 2:
             return reduced
+        coarse = False
 
 
-def _reduce_level(config: dict[str, Any], level: list[Path], holds: Holds) -> dict[str, Any]:
+def _reduce_level(config: dict[str, Any], level: list[Path], holds: Holds, coarse: bool) -> dict[str, Any]:
     def part(kept: Collection[Path]) -> dict[str, Any]:
         stay = set(kept)
         return without(config, [path for path in level if path not in stay])
 
-    return part(ddmin(level, lambda kept: holds(part(kept))))
+    return part(ddmin(level, lambda kept: holds(part(kept)), coarse=coarse))
 
 
 def _level(config: Any, depth: int, path: Path = ()) -> Iterator[Path]:

@@ -47,6 +47,8 @@ class Loader:
         self.seen: Dict[str, Any] = {}
         self.trace: Optional[trace.Trace] = None
         self._watched_classes: List[type] = []
+        #: The classes of the family are not described again: they are known from an earlier load.
+        self.brief = False
         #: Called with the family's module whenever the loader has resolved it.
         self.on_family: Callable[[Any], None] = lambda module: None
         self._module: Any = None
@@ -272,7 +274,7 @@ class Loader:
             self._report_resolution(None, None, self.seen.get("tried"))
         if "model" in self.seen:
             _quietly(self._channel, "tensors", lambda: self._send_tables(raised=True))
-        if "module" in self.seen:
+        if "module" in self.seen and not self.brief:
             _quietly(self._channel, "signature", self._send_signature)
         self._channel.send("outcome", loads=False, stage=stage)
 
@@ -404,6 +406,7 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
 
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
     request = json.loads(line)
+    loader.brief = request.get("brief", False)
     with _shimmed(request, channel):
         if "probe" in request:
             # Another probe's: its module serves it, through the same loader.
