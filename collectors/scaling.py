@@ -8,6 +8,7 @@ some megabytes whose arrays can be made and evaluated.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -25,7 +26,12 @@ _WORTH = 0.9
 #: Sections whose numbers are no sizes.
 _NO_SIZES = ("quantization", "quantization_config")
 
-Values: TypeAlias = dict[int, int]
+#: Names of numbers that count modules, which have nothing to do with an equal width.
+_COUNTS = re.compile(r"layer|depth|block|stage", re.IGNORECASE)
+
+#: What is one number of the model: its value, and whether it counts modules.
+Number: TypeAlias = tuple[int, bool]
+Values: TypeAlias = dict[Number, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,13 @@ class _Search:
         self._numbers = [(path, value) for path, value in self._numbers if path[0] not in _NO_SIZES]
         self._added = {path for path, _ in defaults}
         self._divisible = list(self._pairs())
-        self.values: Values = {value: value for _, value in self._numbers}
+        self.values: Values = {_number(path, value): value for path, value in self._numbers}
         self.best = full
 
     @property
     def changed(self) -> int:
         """Numbers that are not what they were."""
-        return sum(1 for _, value in self._numbers if self.values[value] != value)
+        return sum(1 for path, value in self._numbers if self.values[_number(path, value)] != value)
 
     def run(self, budget: int) -> None:
         """Shrink until the budget is met or nothing helps."""
@@ -87,31 +93,35 @@ class _Search:
         """The config with each number as ``values`` says; a default is written out only where it changes."""
         changed = copy.deepcopy(dict(self._config))
         for path, value in self._numbers:
-            if values[value] != value:
+            new = values[_number(path, value)]
+            if new != value:
                 operation = "add" if path in self._added else "replace"
-                changed = Edit(operation, path, values[value]).apply(changed)  # type: ignore[arg-type]
+                changed = Edit(operation, path, new).apply(changed)  # type: ignore[arg-type]
         return changed
 
     def _fewer_layers(self) -> None:
-        for value in sorted(self.values):
-            if 2 < value <= _MOST_LAYERS:
-                self._attempt({value: 2}, fewer=True)
+        # What is called a layer first; then whatever makes fewer tensors when it is less.
+        for number in sorted(self.values, key=lambda number: (not number[1], number)):
+            if 2 < number[0] <= _MOST_LAYERS:
+                any(self._attempt({number: few}, fewer=True) for few in (2, 4) if few < number[0])
 
     def _narrower(self, divisor: int) -> None:
         """Divide all numbers that can be, or as many of them together as the model is built with."""
-        whole = [value for value, now in self.values.items() if now % divisor == 0 and now >= 2 * divisor]
+        whole = [
+            number for number, now in self.values.items() if not number[1] and now % divisor == 0 and now >= 2 * divisor
+        ]
         stack = [sorted(whole, reverse=True)]
         while stack and not self._builds.exhausted:
             part = stack.pop()
-            if not part or self._attempt({value: self.values[value] // divisor for value in part}) or len(part) == 1:
+            if not part or self._attempt({number: self.values[number] // divisor for number in part}) or len(part) == 1:
                 continue
             stack += [part[len(part) // 2 :], part[: len(part) // 2]]
 
     def _one_by_one(self) -> None:
         """Numbers that no common divisor suits: vocabularies, prime widths."""
-        for value in sorted(self.values, reverse=True):
+        for number in sorted(self.values, reverse=True):
             for small in (64, 256, 1024):
-                if self.values[value] > 2 * small and self._attempt({value: small}, worth=_WORTH):
+                if self.values[number] > 2 * small and self._attempt({number: small}, worth=_WORTH):
                     break
 
     def _attempt(self, change: Values, *, worth: float = 1.0, fewer: bool = False) -> bool:
@@ -127,15 +137,20 @@ class _Search:
         self.values, self.best = values, found
         return True
 
-    def _pairs(self) -> Iterator[tuple[int, int]]:
-        """Numbers of one section of which one is a multiple of the other."""
-        sections: dict[Path, set[int]] = {}
+    def _pairs(self) -> Iterator[tuple[Number, Number]]:
+        """Sizes of one section of which one is a multiple of the other."""
+        sections: dict[Path, set[Number]] = {}
         for path, value in self._numbers:
-            sections.setdefault(path[:-1], set()).add(value)
+            if not _number(path, value)[1]:
+                sections.setdefault(path[:-1], set()).add(_number(path, value))
         for numbers in sections.values():
             for small, large in combinations(sorted(numbers), 2):
-                if large % small == 0:
+                if large[0] % small[0] == 0:
                     yield small, large
 
     def _keeps_divisors(self, values: Values) -> bool:
         return all(values[large] % values[small] == 0 for small, large in self._divisible)
+
+
+def _number(path: Path, value: int) -> Number:
+    return value, _COUNTS.search(str(path[-1])) is not None

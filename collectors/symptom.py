@@ -27,7 +27,8 @@ Misfit = tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]
 class Symptom:
     """How a load ended that failed.
 
-    ``place`` is file and line of the code that raised, ``root`` the exception behind it, where there is one.
+    ``place`` is file and line of the code that raised, ``root`` the exception behind it, where there is
+    one. Of a load that ended its process (``ended``), ``type`` is the signal or how it ended.
     """
 
     stage: str
@@ -36,6 +37,7 @@ class Symptom:
     place: tuple[str, int] | None = None
     misfits: frozenset[Misfit] = frozenset()
     root: str | None = None
+    ended: bool = False
 
     def loosely(self) -> Symptom:
         """Without the numbers of its message."""
@@ -51,7 +53,7 @@ def symptom_of(run: LoadRun, directory: Path, ending: Ending | None = None) -> S
     if run.outcome is None:
         assert ending is not None
         where = (ending.file, ending.line) if ending.file is not None and ending.line is not None else None
-        return Symptom(stage, ending.signal or ending.outcome, ending.outcome, where)
+        return Symptom(stage, ending.signal or ending.outcome, ending.outcome, where, ended=True)
     if run.value_read is not None:
         read = run.value_read
         return Symptom(stage, "ValueDependent", read["operation"], _place(read))

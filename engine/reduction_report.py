@@ -57,6 +57,8 @@ def _headline(reduction: Reduction, view: View) -> Iterator[str]:
 
 
 def _failure(symptom: Symptom) -> str:
+    if symptom.ended:
+        return f"{symptom.stage} ends the process ({one_line(symptom.type)})"
     return f"{symptom.stage} raises {one_line(symptom.type)}"
 
 

@@ -53,4 +53,4 @@ def test_a_load_that_passes_has_none() -> None:
 def test_a_process_that_ended() -> None:
     run = LoadRun().take([{"m": "hello"}, {"m": "loader"}, {"m": "stage", "name": "construct", "status": "running"}])
     ending = Ending("crashed", signal="SIGSEGV", file="x.py", line=3)
-    assert symptom_of(run, MODEL, ending) == Symptom("construct", "SIGSEGV", "crashed", ("x.py", 3))
+    assert symptom_of(run, MODEL, ending) == Symptom("construct", "SIGSEGV", "crashed", ("x.py", 3), ended=True)
