@@ -11,6 +11,10 @@ from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, StageResult, StageStatus, stage_index
 
 _HERE = Provenance("load")
+#: Messages that are kept as they are, the latest of each.
+_LATEST = frozenset(
+    {"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "conduct", "outcome"}
+)
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class LoadRun:
     signature: Mapping[str, Any] | None = None
     value_read: Message | None = None
     trace: Message | None = None
+    conduct: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
     caught: list[Message] = field(default_factory=list)
@@ -65,7 +70,17 @@ class LoadRun:
             elif kind == "resolution":
                 known = self.resolution or {}
                 self.resolution = {**known, **{key: value for key, value in message.items() if value}}
-            elif kind in ("hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "outcome"):
+            elif kind in (
+                "hello",
+                "mlx_audio",
+                "backend",
+                "loader",
+                "tensors",
+                "value_read",
+                "trace",
+                "conduct",
+                "outcome",
+            ):
                 setattr(self, kind, message)
         return self
 
@@ -201,7 +216,7 @@ def assert_facts(
         )
     blocking = blocking_reach(run)
     for reach in run.reaches:
-        if reach["outcome"] == "found" and reach["what"] != "hub":
+        if reach["outcome"] == "found" and reach["what"] not in ("hub", "fork"):
             continue
         memory.add(
             "reach",
@@ -217,6 +232,8 @@ def assert_facts(
             swallowed=reach["outcome"] != "found" and reach is not blocking and not _same_reach(reach, blocking),
             offline_by_us=offline_by_us and reach["outcome"] in ("not-cached", "blocked"),
         )
+    for changed in (run.conduct or {}).get("changed", ()):
+        memory.add("process_change", _HERE, what=changed)
     if run.value_read is not None:
         read = run.value_read
         memory.add(

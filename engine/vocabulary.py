@@ -846,7 +846,7 @@ _KINDS = (
         "load",
         "Something outside the model directory that the patient's code reached for.",
         stage=_s("stage"),
-        what=_s("hub, socket, subprocess, unpickle or file"),
+        what=_s("hub, socket, subprocess, fork, unpickle or file"),
         target=_s("repository, host, command or path"),
         item=_so("the file asked for inside a repository"),
         outcome=_s("found, not-cached, not-found, refused, failed or blocked"),
@@ -975,6 +975,14 @@ _KINDS = (
         raised=_b("its absence ended the load"),
         file=_so("who asked"),
         line=_io("line there"),
+    ),
+    _kind(
+        "process_change",
+        "load",
+        "Something of the whole process that the modules or the load changed.",
+        what=_s(
+            "such as the handler of SIGTERM, the built-in open, sys.stdout, the current directory, the limit RLIMIT_NOFILE"
+        ),
     ),
     _kind(
         "value_read",

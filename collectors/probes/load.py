@@ -19,6 +19,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, TextIO
 
 from mlx_diagnose.collectors.probes import (
     caught,
+    conduct,
     failures,
     ghosts,
     installed,
@@ -365,6 +366,7 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         loader.current_call,
     )
     watcher.install()
+    before = conduct.state()
     ready = _backend(channel)
     if ready and job.get("unfetched"):
         unfetched.Holes(job["unfetched"], channel.send).install()
@@ -377,10 +379,14 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
                 revision=job.get("revision"),
                 traced=job.get("traced", False),
             )
+    _quietly(channel, "conduct", lambda: channel.send("conduct", changed=conduct.changes(before)))
     channel.send("done", ready=ready)
+    if not channel.ours:
+        # A child would take the requests that are meant for its parent.
+        os._exit(0)
     for line in requests:
         _serve(loader, channel, line)
-    sys.stdout.flush()
+    _quietly(channel, "output", lambda: sys.stdout.flush())
     os._exit(0)
 
 

@@ -75,6 +75,8 @@ class Watch:
             "socket.connect": self._connect,
             "subprocess.Popen": self._popen,
             "os.system": self._popen,
+            "os.fork": self._fork,
+            "os.forkpty": self._fork,
         }
 
     def install(self) -> None:
@@ -200,6 +202,9 @@ class Watch:
         )
         if refuse:
             raise OfflineProbe(errno.ENETUNREACH, "the diagnosis runs offline", host)
+
+    def _fork(self, _args: Any) -> None:
+        self._reach("fork", "a child of this process", "found")
 
     def _popen(self, args: Any) -> None:
         command = args[0] if not isinstance(args[0], bytes) else args[0].decode("utf-8", "replace")
