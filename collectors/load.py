@@ -12,9 +12,7 @@ from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, Stage
 
 _HERE = Provenance("load")
 #: Messages that are kept as they are, the latest of each.
-_LATEST = frozenset(
-    {"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "conduct", "outcome"}
-)
+_LATEST = frozenset({"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "conduct", "outcome"})
 
 
 @dataclass(slots=True)
