@@ -28,6 +28,11 @@ def transform(source: str, line: int | None) -> str:
             other = updated_node.orelse
             if text(updated_node.test) != "model_name is not None and model_type_mapped != model_type":
                 return updated_node
+            if other is None:  # before 0.3 the mapped type was only compared with
+                taken: Any = cst.parse_statement(
+                    "if model_type_mapped != model_type:\n    model_type = model_type_mapped\n"
+                )
+                return updated_node.with_changes(test=taken.test, body=taken.body)
             if not isinstance(other, cst.If) or other.orelse is not None or text(other.test) != _MAPPED:
                 return updated_node
             named = updated_node.with_changes(test=cst.parse_expression("model_name is not None"), leading_lines=[])

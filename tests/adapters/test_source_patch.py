@@ -211,5 +211,9 @@ def test_the_remapping_comes_before_the_name() -> None:
     assert space["get_model_class"]("csm", ["checkpoint"], "tts", {"csm": "sesame"}) == "sesame"
     assert space["get_model_class"]("x", ["checkpoint"], "tts", {"csm": "sesame"}) == "checkpoint"
     assert space["get_model_class"]("x", None, "tts", {}) == "x"
+    older = RESOLUTION.replace("    elif model_type_mapped is not None:\n        model_type = model_type_mapped\n", "")
+    older = older.replace("get(model_type, None)", "get(model_type, model_type)")
+    exec(codemod("mapped-type").transform(older, None), space)
+    assert space["get_model_class"]("csm", ["checkpoint"], "tts", {"csm": "sesame"}) == "sesame"
     assert "    # Parts of the name.\n    if model_type_mapped is not None:\n" in made
     assert codemod("mapped-type").transform(made, None) == made
