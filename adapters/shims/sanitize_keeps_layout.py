@@ -20,13 +20,23 @@ def install():
         return weights
 
     def apply(model, config, weights, *args, **kwargs):
-        for name, wanted in tree_flatten(model.parameters()):
-            given, kept = weights.get(name), stored.get(name)
-            if given is None or kept is None or given.shape == wanted.shape:
+        expected = dict(tree_flatten(model.parameters()))
+        moved, square = {}, {}
+        for name, kept in stored.items():
+            given = weights.get(name)
+            if given is None or name not in expected:
+                continue
+            if kept.shape != expected[name].shape:
                 continue
             same_axes = sorted(given.shape) == sorted(kept.shape)
-            if kept.shape == wanted.shape and same_axes:
-                weights[name] = kept
+            if given.shape != kept.shape and same_axes:
+                moved[name] = kept
+            elif given.shape == kept.shape and kept.ndim > 2:
+                square[name] = kept
+        if moved:
+            # Where axes are of one length the shape does not tell: they went the same way.
+            weights.update(moved)
+            weights.update(square)
         return apply_quantization(model, config, weights, *args, **kwargs)
 
     utils.load_weights, utils.apply_quantization = load, apply

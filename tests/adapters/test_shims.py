@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +30,43 @@ def test_a_shim_stands_alone(name: str) -> None:
     assert isinstance(last, ast.Return)
     assert isinstance(last.value, ast.Name)
     assert last.value.id == "undo"
+
+
+_LAYOUT = """
+import mlx.core as mx
+import mlx.nn as nn
+from pathlib import Path
+from mlx_audio import utils
+install_shim = {}
+exec(SOURCE, install_shim)
+undo = install_shim["install"]()
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(2, 4, 3)
+        self.square = nn.Conv1d(3, 4, 3)
+        self.norm = nn.LayerNorm(2)
+
+stored = {"conv.weight": mx.arange(24.0).reshape(4, 3, 2), "square.weight": mx.arange(36.0).reshape(4, 3, 3)}
+stored["norm.weight"] = mx.ones(2)
+mx.save_safetensors(str(Path(FOLDER) / "model.safetensors"), stored)
+
+def sanitized(weights):
+    made = {name: array.transpose(0, 2, 1) if array.ndim == 3 else array for name, array in weights.items()}
+    return {**made, "norm.weight": made["norm.weight"] + 1}
+
+weights = sanitized(utils.load_weights(Path(FOLDER)))
+utils.apply_quantization(Model(), {}, weights)
+for name in ("conv.weight", "square.weight"):
+    assert mx.array_equal(weights[name], stored[name]).item(), name
+assert weights["norm.weight"].tolist() == [2, 2]
+undo()
+"""
+
+
+def test_where_axes_are_of_one_length_the_layout_is_that_of_the_others(tmp_path: Path) -> None:
+    pytest.importorskip("mlx_audio")
+    program = f"SOURCE = {shims.source('sanitize-keeps-layout')!r}\nFOLDER = {str(tmp_path)!r}\n{_LAYOUT}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
