@@ -161,7 +161,8 @@ def _fetch(client: HubClient, model: RemoteModel) -> None:
     first = [file for file in small if (order[file.name] or 0) < 2]
     # By its name, the revision gets its reference in the cache, as with any download; see above.
     named = model.revision or "main"
-    as_asked = named if not _has_reference(client.cache, model.repo, named) else commit
+    plain = hub_names.is_safe(named) and not _has_reference(client.cache, model.repo, named)
+    as_asked = named if plain else commit
     before = client.meter.requests
     for file in first[:1]:
         _get(client, model, [file], {}, as_asked)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from mlx_diagnose.collectors.target import cache_directory
 #: Seconds that the hub may take to begin an answer, and to go on with one.
 PATIENCE = 10.0
 _CHUNK = 1 << 16
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,13 @@ class Piece:
 class HubClient:
     """One user's view of one hub. Raises :class:`HubFailure` for what the hub does not give.
 
-    ``deadline`` (of :func:`time.monotonic`) bounds everything that is asked.
+    ``deadline`` (of :func:`time.monotonic`) bounds everything that is asked. ``spare`` is a cache for
+    what cannot be stored in the user's own.
     """
 
-    def __init__(self, environ: Mapping[str, str] = os.environ, *, seconds: float = 60.0) -> None:
+    def __init__(
+        self, environ: Mapping[str, str] = os.environ, *, seconds: float = 60.0, spare: Path | None = None
+    ) -> None:
         import huggingface_hub  # 175 ms: only for who asks the hub
         from huggingface_hub import constants, utils
 
@@ -56,6 +62,7 @@ class HubClient:
         self.endpoint = (environ.get("HF_ENDPOINT") or "").rstrip("/") or str(constants.ENDPOINT)
         self.host = urlsplit(self.endpoint).netloc.rpartition("@")[2] or self.endpoint
         self.cache = cache_directory(environ)
+        self._spare = spare
         self.deadline = time.monotonic() + seconds
         self.meter = hub_meter.Meter()
         self._api = huggingface_hub.HfApi(endpoint=self.endpoint, library_name="mlx-diagnose")
@@ -83,7 +90,8 @@ class HubClient:
         """A ``ModelInfo`` with the sizes of its files."""
         with self._asking():
             found = self._api.model_info(repo, revision=revision, files_metadata=True, timeout=self._patience())
-            if not found.sha:
+            # It becomes the name of a folder.
+            if not isinstance(found.sha, str) or not _COMMIT.fullmatch(found.sha):
                 raise HubFailure(Problem("not-a-hub", None, "the answer names no commit", self.host))
             return found
 
@@ -94,19 +102,26 @@ class HubClient:
 
     def download(self, repo: str, file: str, revision: str, *, large: bool) -> Path:
         """The file in the user's cache, fetched if it is not there. ``large``: it is in large file storage."""
+        try:
+            return self._download(self.cache, repo, file, revision, large)
+        except HubFailure as failure:
+            if self._spare is None or failure.problem.outcome not in ("read-only", "no-space"):
+                raise
+            return self._download(self._spare, repo, file, revision, large)
+
+    def _download(self, cache: Path, repo: str, file: str, revision: str, large: bool) -> Path:
         before = self.meter.bytes
-        known = self._hub.try_to_load_from_cache(repo, file, cache_dir=self.cache, revision=revision)
+        known = self._hub.try_to_load_from_cache(repo, file, cache_dir=cache, revision=revision)
         with self._asking(file):
-            path = Path(
-                self._hub.hf_hub_download(
-                    repo,
-                    file,
-                    revision=revision,
-                    endpoint=self.endpoint,
-                    cache_dir=self.cache,
-                    etag_timeout=self._patience(),
-                )
+            found = self._hub.hf_hub_download(
+                repo,
+                file,
+                revision=revision,
+                endpoint=self.endpoint,
+                cache_dir=cache,
+                etag_timeout=self._patience(),
             )
+        path = Path(found)
         if large and not isinstance(known, str) and self.meter.bytes - before < (size := path.stat().st_size):
             self.meter.add(size)  # Xet, of large files, has connections of its own
         return path
@@ -171,11 +186,22 @@ class HubClient:
         try:
             with self.meter.active():
                 yield
-        except HubFailure as failure:
-            raise HubFailure(_at(failure.problem, item, self.host)) from None
         except Exception as error:
+            problem = self._by_proxy(of_exception(error))
             # Not chained: frames and requests of the client hold the token.
-            raise HubFailure(_at(of_exception(error), item, self.host)) from None
+            raise HubFailure(replace(problem, item=problem.item or item, host=problem.host or self.host)) from None
+
+    def _by_proxy(self, problem: Problem) -> Problem:
+        """``problem``, told as the proxy's where that is the host that was not reached."""
+        if problem.outcome not in ("unreachable", "dns", "tls"):
+            return problem
+        parts = urlsplit(self.endpoint)
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all")
+        if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
+            return problem
+        shown = urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
+        return replace(problem, outcome="proxy", detail=f"the proxy {shown}: {problem.detail}")
 
 
 def _pieces(response: Any, length: int) -> Iterator[bytes]:
@@ -188,10 +214,6 @@ def _pieces(response: Any, length: int) -> Iterator[bytes]:
     while length > 0 and (chunk := read(min(length, _CHUNK))):
         length -= len(chunk)
         yield chunk
-
-
-def _at(problem: Problem, item: str | None, host: str) -> Problem:
-    return replace(problem, item=problem.item or item, host=problem.host or host)
 
 
 def _origin(url: str) -> tuple[str, str]:

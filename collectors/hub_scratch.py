@@ -61,8 +61,9 @@ class ScratchCache:
         snapshot = folder / "snapshots" / commit
         snapshot.mkdir(parents=True)
         (folder / "refs").mkdir()
-        if revision != commit:
-            reference = folder / "refs" / (revision or "main")
+        named = revision or "main"
+        if named != commit and is_safe(named):
+            reference = folder / "refs" / named
             reference.parent.mkdir(parents=True, exist_ok=True)
             reference.write_text(commit, encoding="utf-8")
         return ScratchRepository(snapshot, self.unfetched / folder.name)

@@ -43,7 +43,7 @@ class Remote:
         from mlx_diagnose.collectors.hub_scratch import ScratchCache
 
         root = stack.enter_context(tempfile.TemporaryDirectory(prefix="diagnose-", ignore_cleanup_errors=True))
-        self._client = HubClient(seconds=min(SECONDS, options.timeout))
+        self._client = HubClient(seconds=min(SECONDS, options.timeout), spare=Path(root, "spare"))
         self._cache = ScratchCache(Path(root), self._client.cache)
         self._revision = options.revision
         self._category = options.category

@@ -260,3 +260,50 @@ def test_nothing_is_left_behind_by_many_looks(hub: HubServer, home: Path, tmp_pa
     assert after[0] <= before[0] + 12
     assert threading.active_count() <= threads + 12
     assert not list((home / "hub").rglob("*.incomplete"))
+
+
+def test_a_commit_from_the_network_becomes_no_path(hub: HubServer, home: Path, tmp_path: Path) -> None:
+    hub.add(Repository.of("org/model", {"config.json": b"{}"}))
+    told = {"id": "org/model", "sha": "../../../evil", "siblings": [{"rfilename": "config.json"}]}
+    hub.fault("/api/models/org/model", status=200, body=json.dumps(told).encode())
+    model, _ = look(tmp_path)
+    assert model.problem is not None
+    assert model.problem.outcome == "not-a-hub"
+    hub.faults.clear()
+    model, _ = look(tmp_path, revision="../../../evil")
+    assert model.problem is not None
+    assert not list(tmp_path.rglob("evil*"))
+
+
+def test_a_proxy_that_is_not_there_is_told_as_such(
+    hub: HubServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    from huggingface_hub import utils
+
+    # The client takes its proxies when it makes its session.
+    close: Any = getattr(utils, "close_session", None) or utils.reset_sessions
+    close()
+    model, _ = look(tmp_path)
+    close()
+    assert model.problem is not None
+    assert model.problem.outcome == "proxy"
+    assert "127.0.0.1:9" in str(model.problem.detail)
+    assert "secret" not in str(model.problem)
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="needs a folder in which nobody may write")
+def test_a_cache_that_may_not_be_written_does_not_stop_the_look(
+    hub: HubServer, home: Path, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(Repository.from_directory("org/model", checkpoint))
+    monkeypatch.setenv("HF_HUB_CACHE", "/sys/kernel/hub")
+    root = tmp_path / "root"
+    root.mkdir()
+    client = HubClient(spare=root / "spare")
+    model = collector.examine(client, "org/model", None, ScratchCache(root, client.cache))
+    assert (model.gaps, len(model.headers)) == ({}, SHARDS)
+    assert model.fetched["config.json"].is_relative_to(root)
