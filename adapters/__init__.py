@@ -4,7 +4,7 @@
 
     model = load("org/Model")
 
-loads a model with the adapters that are for it. What is imported is imported when first used.
+loads a model with the adapters that are for it; ``load_first`` the first of several that loads. What is imported is imported when first used.
 """
 
 from __future__ import annotations
@@ -15,16 +15,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlx_diagnose.adapters.adapter import Adapter, AdapterError
     from mlx_diagnose.adapters.discovery import find_adapters, register
+    from mlx_diagnose.adapters.fallback import Loaded, NothingLoads, load_first
     from mlx_diagnose.adapters.runtime import applicable, load
 
-__all__ = ["Adapter", "AdapterError", "applicable", "find_adapters", "load", "register"]
+__all__ = [
+    "Adapter",
+    "AdapterError",
+    "Loaded",
+    "NothingLoads",
+    "applicable",
+    "find_adapters",
+    "load",
+    "load_first",
+    "register",
+]
 
 _MODULES = {
     "Adapter": "adapter",
     "AdapterError": "adapter",
+    "Loaded": "fallback",
+    "NothingLoads": "fallback",
     "applicable": "runtime",
     "find_adapters": "discovery",
     "load": "runtime",
+    "load_first": "fallback",
     "register": "discovery",
 }
 
