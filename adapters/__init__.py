@@ -4,7 +4,8 @@
 
     model = load("org/Model")
 
-loads a model with the adapters that are for it; ``load_first`` the first of several that loads. What is imported is imported when first used.
+loads a model with the adapters that are for it; ``load_first`` takes the first of several that loads.
+What is imported is imported when first used.
 """
 
 from __future__ import annotations
