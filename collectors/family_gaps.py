@@ -30,7 +30,7 @@ class _Gap:
 def collect(
     memory: WorkingMemory, mlx_audio_dir: Path, around: Surroundings, categories: Iterable[str] = installed.CATEGORIES
 ) -> list[FamilyState]:
-    """Assert import_need and absent_name of the loaders, and package_gap of the families; how each family stands."""
+    """Assert import_need and absent_name of what every loader needs, and package_gap; how each family stands."""
     with without_collection():
         states, gaps = _read(memory, mlx_audio_dir, around, categories)
     for gap, (fact, families) in gaps.items():
@@ -45,11 +45,9 @@ def _read(
     sources = Sources(mlx_audio_dir)
     states: list[FamilyState] = []
     gaps: dict[_Gap, tuple[Fact, list[str]]] = {}
-    for category in categories:
-        if not (mlx_audio_dir / category / "models").is_dir():
-            continue
-        dependencies.collect(memory, dependencies.needs_of(sources, category, None).needs, around)
-        common = {gap for gap, _ in _gaps(memory)}
+    present = [category for category in categories if (mlx_audio_dir / category / "models").is_dir()]
+    common = _of_every_loader(memory, sources, around, present)
+    for category in present:
         for family in installed.families(str(mlx_audio_dir), category):
             if not os.path.isfile(mlx_audio_dir / category / "models" / family / "__init__.py"):
                 continue
@@ -61,6 +59,23 @@ def _read(
                 if gap not in common:
                     gaps.setdefault(gap, (fact, []))[1].append(f"{category}/{family}")
     return states, gaps
+
+
+def _of_every_loader(
+    memory: WorkingMemory, sources: Sources, around: Surroundings, categories: Sequence[str]
+) -> set[_Gap]:
+    """What the loaders of all these categories miss: with that, nothing loads. Asserts it, as needs of a loader."""
+    common: set[_Gap] | None = None
+    for category in categories:
+        own = WorkingMemory()
+        needs = dependencies.needs_of(sources, category, None).needs
+        dependencies.collect(own, needs, around)
+        found = {gap for gap, _ in _gaps(own)}
+        common = found if common is None else common & found
+        if category == categories[-1]:
+            tops = {gap.module.split(".")[0] for gap in found - common}
+            dependencies.collect(memory, [need for need in needs if need.top not in tops], around)
+    return common or set()
 
 
 def _gaps(memory: WorkingMemory) -> list[tuple[_Gap, Fact]]:

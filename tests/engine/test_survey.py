@@ -107,6 +107,26 @@ def test_what_the_loader_itself_misses_is_an_error(tmp_path: Path, capsys: pytes
     assert json.loads(capsys.readouterr().out)["findings"]
 
 
+def test_what_the_loader_of_one_category_misses_is_no_error_of_the_others(tmp_path: Path) -> None:
+    python = _environment(
+        tmp_path,
+        mlx_audio__init="",
+        mlx_audio__sts__init="",
+        mlx_audio__sts__utils="import absent_package\n",
+        mlx_audio__sts__models__one__init=_INIT,
+        mlx_audio__tts__init="",
+        mlx_audio__tts__utils="",
+        mlx_audio__tts__models__two__init=_INIT,
+        mlx__init="",
+        mlx__core="",
+    )
+    rules = {f.rule: f for f in survey(Options(model="", python=python, only_static=True)).findings}
+    assert "dependency-import-undeclared-absent" not in rules and "dependency-import-absent" not in rules
+    assert "sts/one" in rules["dependency-families-not-importable"].cause
+    alone = survey(Options(model="", python=python, only_static=True, category="sts"))
+    assert any(found.severity == "error" and "absent_package" in found.cause for found in alone.findings)
+
+
 def test_without_mlx_audio(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "--python", _environment(tmp_path), "--only-static", "--color", "never"]) == 1
     assert "mlx-audio is not installed" in capsys.readouterr().out
