@@ -102,6 +102,9 @@ def _conversions(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
 
 def _moved_sections(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
     """A section whose keys stand flat at another level is put together again."""
+    for fact in memory.of("absent_section"):
+        if fact["moved_from"] is not None:
+            yield Candidate(Edit("rename", _path(str(fact["moved_from"])), to=_path(str(fact["path"]))), 24)
     for fact in memory.of("absent_section", flattened=True):
         section = str(fact["path"])
         names = [str(parameter["name"]) for parameter in memory.of("init_parameter", section=section)]

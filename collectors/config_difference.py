@@ -12,7 +12,7 @@ from typing import Any
 
 from mlx_diagnose.collectors import checkpoint_sizes, config_names, signature_facts
 from mlx_diagnose.collectors.annotation_types import disagreement
-from mlx_diagnose.collectors.config import ConfigDocument
+from mlx_diagnose.collectors.config import ConfigDocument, value_at
 from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
 from mlx_diagnose.collectors.tensors import TensorTable
 from mlx_diagnose.collectors.text import clean, json_text, json_type
@@ -21,6 +21,7 @@ from mlx_diagnose.engine.model import Provenance
 
 _NAME = "config_difference"
 _MAX_PARAMETERS = 2_000
+_NONE: Any = object()
 
 
 def collect(
@@ -54,11 +55,12 @@ def collect(
     signature_facts.assert_facts(memory, config, document, sections)
     shown = checkpoint_sizes.evidence(document, config.data, table) if table else []
     signature_facts.assert_sizes(memory, config.data, shown, sections)
+    usual = _usual(document)
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
     for section in sections:
         _assert_unknown(memory, config, section)
-        _assert_absent(memory, section)
+        _assert_absent(memory, section, usual)
         _assert_types(memory, config, section)
     for pair in config_names.similar(unknown, absent, config.data):
         line = config.line_of(pair.given)
@@ -155,7 +157,15 @@ def _assert_unknown(memory: WorkingMemory, config: ConfigDocument, section: Sect
         )
 
 
-def _assert_absent(memory: WorkingMemory, section: Section) -> None:
+def _usual(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The known-good configuration of the family."""
+    from mlx_diagnose.knowledge_base.configurations import known_config
+
+    parts = str(document.get("module") or "").split(".")
+    return (known_config(parts[3], parts[1]) or {}) if len(parts) >= 4 else {}
+
+
+def _assert_absent(memory: WorkingMemory, section: Section, usual: Mapping[str, Any]) -> None:
     for key in section.absent:
         at = Provenance(_NAME, file=key.file, line=key.line, path=key.path)
         memory.add(
@@ -168,6 +178,7 @@ def _assert_absent(memory: WorkingMemory, section: Section) -> None:
             required=key.required,
             default=clean(key.default, 500) if key.default else None,
             is_section=key.is_section,
+            known=_known(usual, key.path),
         )
     if section.missing:
         memory.add(
@@ -178,7 +189,13 @@ def _assert_absent(memory: WorkingMemory, section: Section) -> None:
             required=section.required,
             flattened=section.found_at is not None,
             found_at=section.found_at,
+            moved_from=section.moved_from,
         )
+
+
+def _known(usual: Mapping[str, Any], path: str) -> str | None:
+    value = value_at(usual, path, _NONE)
+    return None if value is _NONE else clean(json_text(value) or "", 500) or None
 
 
 def _assert_types(memory: WorkingMemory, config: ConfigDocument, section: Section) -> None:

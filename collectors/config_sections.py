@@ -6,7 +6,7 @@ the one that is given; of the classes that may take a section, what they agree o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,9 @@ from typing import Any
 from mlx_diagnose.collectors.config import value_at
 
 _ABSENT: Any = object()
+#: Keys that a section must share with a class for it to be that class's.
+_LEAST_COMMON = 3
+_MAX_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Section:
     demanded: bool = False
     children: frozenset[str] = frozenset()
     found_at: str | None = None
+    moved_from: str | None = None
 
     @cached_property
     def known_keys(self) -> list[Key]:
@@ -145,7 +149,7 @@ class Section:
             bool(self.path)
             and not self.present
             and self.parent_present
-            and (self.required or self.found_at is not None)
+            and (self.required or self.found_at is not None or self.moved_from is not None)
         )
 
 
@@ -205,6 +209,7 @@ def _look_up(sections: Mapping[str, Section], config: Mapping[str, Any], loose: 
             section.demanded = owner.is_required(name) and (owner.present or not parent)
         if not section.present and path:
             section.found_at = _flattened(section, sections, config)
+            section.moved_from = None if section.found_at is not None else _moved(section, sections, config)
 
 
 def _flattened(section: Section, sections: Mapping[str, Section], config: Mapping[str, Any]) -> str | None:
@@ -222,6 +227,31 @@ def _flattened(section: Section, sections: Mapping[str, Section], config: Mappin
         if not level:
             return None
         level = level.rpartition(".")[0]
+
+
+def _moved(section: Section, sections: Mapping[str, Section], config: Mapping[str, Any]) -> str | None:
+    """The one section that nothing takes and that has most of the keys of an absent one."""
+    names = {key.name for taker in section.takers for key in taker.keys}
+    needed = {key.name for taker in section.takers for key in taker.keys if key.required} or names
+    taken = {path for path, known in sections.items() if known.takers or known.reads}
+    found = [
+        path
+        for path, value in _objects(config)
+        if path not in taken
+        and len(value.keys() & names) >= _LEAST_COMMON
+        and len(value.keys() & needed) * 2 > len(needed)
+        and len(value.keys() & names) * 2 > len(value)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _objects(config: Mapping[str, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            here = f"{path}.{name}" if path else name
+            yield here, value
+            if depth < _MAX_DEPTH:
+                yield from _objects(value, here, depth + 1)
 
 
 def chosen(paths: Sequence[str], config: Mapping[str, Any]) -> str:

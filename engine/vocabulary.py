@@ -640,6 +640,7 @@ _KINDS = (
         required=_b("it has no default"),
         default=_so("the default taken, as JSON text"),
         is_section=_b("its type is itself a config class (a whole section is missing)"),
+        known=_so("JSON text of its value in the known-good configuration of the family, null where that has none"),
     ),
     _kind(
         "absent_section",
@@ -650,6 +651,7 @@ _KINDS = (
         required=_b("loading needs it"),
         flattened=_b("its keys stand at another level instead"),
         found_at=_so("the level where its keys stand, for flattened"),
+        moved_from=_so("a section of config.json that nothing takes and that has its keys; null where there is none"),
     ),
     _kind(
         "key_similarity",
@@ -689,7 +691,9 @@ _KINDS = (
         value=_so("JSON text of the value: given, or the default; null where there is none"),
         default=_b("the value is the default"),
         agrees=_bo("value and size are the same; null where there is no value"),
-        settled=_b("no other tensor shows another size for the path, or agrees with the value"),
+        settled=_b(
+            "no other tensor shows another size for the path or agrees with the value, and its section is there"
+        ),
         tensor=_s("one of the tensors; for a number of layers, the name of their list"),
         axis=_io("its axis, null for a number of layers"),
         count=_i("tensors that show it"),

@@ -102,6 +102,7 @@ def test_facts_and_the_value_of_a_key_under_another_name(tmp_path: Path) -> None
     wrong = {(f["path"], f["size"], f["value"], f["default"]) for f in memory.of("checkpoint_size", agrees=False)}
     assert wrong == {("dim", 16, "8", False), ("depth", 3, "2", True)}
     assert {f["path"] for f in memory.of("checkpoint_size", settled=True)} == {"dim", "depth"}
+    assert facts({}).of("checkpoint_size", settled=True) != []
     for value, fitting in ((50, True), (99, False)):
         (pair,) = facts({"dim": 16, "vocabsize": value}).of("key_similarity", given="vocabsize", wanted="vocab_size")
         assert pair["value_fits"] is fitting

@@ -351,3 +351,27 @@ def test_the_probe_tells_exact_defaults_and_leads_to_the_source(mlx_audio: Path)
         exact = {p["name"]: (p["required"], p["default"]) for p in after["parameters"]}
         assert exact.keys() >= own.keys()
         assert all(exact[name] == own[name] for name in own if own[name][1] is not None)
+
+
+def test_a_section_at_another_place(mlx_audio: Path) -> None:
+    config = json.loads((_KNOWN / "bark.json").read_text())
+    moved = {**config, "model": {"semantic": config["semantic_config"]}}
+    del moved["semantic_config"]
+    memory = _difference(mlx_audio, "bark", moved)
+    (section,) = memory.of("absent_section")
+    assert (section["path"], section["moved_from"], section["flattened"]) == (
+        "semantic_config",
+        "model.semantic",
+        False,
+    )
+    # Two that would do are none.
+    memory = _difference(mlx_audio, "bark", {**moved, "other": config["semantic_config"]})
+    assert [f["moved_from"] for f in memory.of("absent_section")] == [None]
+
+
+def test_absent_keys_with_their_known_good_values(mlx_audio: Path) -> None:
+    config = json.loads((_KNOWN / "kokoro.json").read_text())
+    n_token = config.pop("n_token")
+    memory = _difference(mlx_audio, "kokoro", config)
+    (key,) = memory.of("absent_key", path="n_token")
+    assert key["known"] == json.dumps(n_token)
