@@ -7,8 +7,10 @@ scratch copy, addresses. Numbers can be taken out too.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.process import Ending
@@ -28,7 +30,9 @@ class Symptom:
     """How a load ended that failed.
 
     ``place`` is file and line of the code that raised, ``root`` the exception behind it, where there is
-    one. Of a load that ended its process (``ended``), ``type`` is the signal or how it ended.
+    one, and ``caught`` those that were raised and caught on the way: what is raised in the end may be
+    no more than that something is None. Of a load that ended its process (``ended``), ``type`` is the
+    signal or how it ended.
     """
 
     stage: str
@@ -37,12 +41,14 @@ class Symptom:
     place: tuple[str, int] | None = None
     misfits: frozenset[Misfit] = frozenset()
     root: str | None = None
+    caught: frozenset[str] = frozenset()
     ended: bool = False
 
     def loosely(self) -> Symptom:
         """Without the numbers of its message."""
         root = None if self.root is None else _NUMBER.sub("#", self.root)
-        return replace(self, message=_NUMBER.sub("#", self.message), root=root)
+        caught = frozenset(_NUMBER.sub("#", text) for text in self.caught)
+        return replace(self, message=_NUMBER.sub("#", self.message), root=root, caught=caught)
 
 
 def symptom_of(run: LoadRun, directory: Path, ending: Ending | None = None) -> Symptom | None:
@@ -59,10 +65,14 @@ def symptom_of(run: LoadRun, directory: Path, ending: Ending | None = None) -> S
         return Symptom(stage, "ValueDependent", read["operation"], _place(read))
     raised = run.chain[0]
     place = _place(raised["frames"][-1]) if raised["frames"] else None
-    root = None
-    if len(run.chain) > 1:
-        root = f"{run.chain[-1]['type']}: {normalised(run.chain[-1]['message'], directory)}"
-    return Symptom(stage, raised["type"], normalised(raised["message"], directory), place, _misfits(run), root)
+    root = _told(run.chain[-1], directory) if len(run.chain) > 1 else None
+    caught = frozenset(_told(link, directory) for link in run.caught)
+    message = normalised(raised["message"], directory)
+    return Symptom(stage, raised["type"], message, place, _misfits(run), root, caught)
+
+
+def _told(link: Mapping[str, Any], directory: Path) -> str:
+    return f"{link['type']}: {normalised(link['message'], directory)}"
 
 
 def normalised(message: str, directory: Path) -> str:

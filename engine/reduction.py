@@ -178,8 +178,7 @@ class _Reducer:
         self._progress("looking for the files that the failure needs")
         self._fields["files"] = self._needed({"config.json": _bytes(reduced)}, wanted)
         self._progress("looking for the largest config that passes")
-        if reduced:  # else nothing in the config has to do with it
-            self._passing(config, symptom)
+        self._passing(config, symptom)
         self._builds()
         return {}
 

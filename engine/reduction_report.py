@@ -22,6 +22,8 @@ SCHEMA_VERSION = "1"
 #: Lines of a config, and parts of a model, that are shown.
 _LINES = 60
 _PARTS = 40
+#: Exceptions caught on the way that are shown.
+_CAUGHT = 3
 
 
 # -- for a person --------------------------------------------------------------------------------
@@ -51,6 +53,8 @@ def _headline(reduction: Reduction, view: View) -> Iterator[str]:
     yield from view.fold(one_line(symptom.message)[:600], "    ")
     if symptom.place is not None:
         yield f"    at {one_line(source_place(*symptom.place))}"
+    for told in sorted(symptom.caught)[:_CAUGHT]:
+        yield from view.fold(one_line(told)[:300], "      ", "    caught before: ")
     if reduction.why_not is not None:
         yield ""
         yield from view.fold(f"Not reduced to the end: {one_line(reduction.why_not)}.", "  ", "")
@@ -200,6 +204,8 @@ def to_json(reduction: Reduction, emitted: Emitted | None) -> str:
             "stage": symptom.stage,
             "exception": symptom.type,
             "message": symptom.message,
+            "behind_it": symptom.root,
+            "caught": sorted(symptom.caught),
             "file": symptom.place[0] if symptom.place else None,
             "line": symptom.place[1] if symptom.place else None,
         },

@@ -54,3 +54,13 @@ def test_a_process_that_ended() -> None:
     run = LoadRun().take([{"m": "hello"}, {"m": "loader"}, {"m": "stage", "name": "construct", "status": "running"}])
     ending = Ending("crashed", signal="SIGSEGV", file="x.py", line=3)
     assert symptom_of(run, MODEL, ending) == Symptom("construct", "SIGSEGV", "crashed", ("x.py", 3), ended=True)
+
+
+def test_what_was_caught_on_the_way_tells_failures_apart() -> None:
+    def run(key: str) -> LoadRun:
+        made = failed("'NoneType' object has no attribute 'model'")
+        made.caught = [{"type": "KeyError", "message": key, "frames": []}]
+        return made
+
+    assert symptom_of(run("'n_layer'"), MODEL) == symptom_of(run("'n_layer'"), MODEL)
+    assert symptom_of(run("'n_layer'"), MODEL) != symptom_of(run("'model'"), MODEL)
