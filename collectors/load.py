@@ -68,17 +68,7 @@ class LoadRun:
             elif kind == "resolution":
                 known = self.resolution or {}
                 self.resolution = {**known, **{key: value for key, value in message.items() if value}}
-            elif kind in (
-                "hello",
-                "mlx_audio",
-                "backend",
-                "loader",
-                "tensors",
-                "value_read",
-                "trace",
-                "conduct",
-                "outcome",
-            ):
+            elif kind in _LATEST:
                 setattr(self, kind, message)
         return self
 
@@ -230,6 +220,19 @@ def assert_facts(
             swallowed=reach["outcome"] != "found" and reach is not blocking and not _same_reach(reach, blocking),
             offline_by_us=offline_by_us and reach["outcome"] in ("not-cached", "blocked"),
         )
+    for link in run.caught:
+        for part in link.get("parts", ()):
+            memory.add(
+                "part_left_empty",
+                Provenance("load", part["file"], part["line"]),
+                stage=link["stage"],
+                part=part["part"],
+                exception=link["type"],
+                message=link["message"][:500],
+                file=part["file"],
+                line=part["line"],
+                loads=run.loads,
+            )
     for changed in (run.conduct or {}).get("changed", ()):
         memory.add("process_change", _HERE, what=changed)
     if run.value_read is not None:

@@ -981,6 +981,18 @@ _KINDS = (
         line=_io("line there"),
     ),
     _kind(
+        "part_left_empty",
+        "load",
+        "An attribute that was to be made where an exception was caught, and that is None or absent after the load.",
+        stage=_s("stage"),
+        part=_s("as the code names it, such as model.tokenizer"),
+        exception=_s("type of the exception that was caught"),
+        message=_s("its text, first 500 characters"),
+        file=_s("the line that failed"),
+        line=_i("line there"),
+        loads=_b("the load went on to its end"),
+    ),
+    _kind(
         "process_change",
         "load",
         "Something of the whole process that the modules or the load changed.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional
 
-from mlx_diagnose.collectors.probes import failures
+from mlx_diagnose.collectors.probes import failures, parts
 from mlx_diagnose.collectors.probes.events import Events, Listener
 
 #: At most so many are reported of one load.
@@ -47,7 +47,7 @@ class CaughtExceptions:
         found, self._found = self._found, {}
         linked = {id(error.__cause__ or error.__context__) for error, _, _ in found.values()}
         return [
-            {**failures.describe(error, stage, "swallowed", order), "call": call}
+            {**failures.describe(error, stage, "swallowed", order), "call": call, "parts": _parts(error)}
             for order, (error, stage, call) in enumerate(found.values())
             if id(error) not in linked
         ][:MAX_CAUGHT]
@@ -56,3 +56,11 @@ class CaughtExceptions:
         if isinstance(error, BaseException) and not isinstance(error, _ORDINARY) and len(self._found) < 4 * MAX_CAUGHT:
             call = self._listener.current() if self._listener is not None else None
             self._found.setdefault(id(error), (error, self._stage() or "construct", call))
+
+
+def _parts(error: BaseException) -> List[Dict[str, Any]]:
+    try:
+        return parts.left_empty(error)
+    except Exception:
+        # The patient's objects may resist being looked at.
+        return []

@@ -35,6 +35,13 @@ def rows(families: list[str], rounds: int) -> Iterator[tuple[str, str, str, str]
             both = compare(case.diagnose, case.load, case.environment, rounds=rounds)
         name = case.specimen.path.name
         yield f"{name}, healthy: time", f"{both.time_ratio:.2f}", seconds(both.ours), seconds(both.theirs)
+        traced = compare((*case.diagnose, "--trace"), case.load, case.environment, rounds=rounds)
+        yield (
+            f"{name}, healthy, with `--trace`: time",
+            f"{traced.time_ratio:.2f}",
+            seconds(traced.ours),
+            seconds(traced.theirs),
+        )
         yield f"{name}, healthy: peak memory", f"{both.peak_ratio:.2f}", megabytes(both.ours), megabytes(both.theirs)
     start = compare(VERSION, NOTHING, rounds=ROUNDS_OF_START)
     yield "`diagnose --version`: time", f"{start.time_ratio:.2f}", seconds(start.ours), seconds(start.theirs)

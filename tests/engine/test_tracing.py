@@ -16,7 +16,7 @@ from mlx_diagnose.engine.report.json import to_json
 from mlx_diagnose.engine.report.text import render
 from mlx_diagnose.engine.report.view import View
 from tests.specimens import make_specimen
-from tests.specimens.hub import environment
+from tests.specimens.hub import environment, snapshot
 
 
 @pytest.fixture
@@ -96,3 +96,15 @@ def test_the_key_behind_a_failure_is_named_where_no_change_mends_it(examine: Cal
     assert (root.failure_class, [s.name for s in root.subjects]) == ("config/value-mismatch", ["gpt.condition_type"])
     reached = of(report, "reached_value", path="gpt.condition_type")
     assert [(fact["origin"], fact["certain"]) for fact in reached] == [("config", True)]
+
+
+def test_a_part_that_stays_empty_since_its_failure_was_caught(examine: Callable[..., Report], tmp_path: Path) -> None:
+    """Echo TTS goes on without a codec; here its checkpoint is there and cannot be read."""
+    made = make_specimen("echo_tts", tmp_path)
+    (snapshot(made.hub, "jordand/fish-s1-dac-min") / "config.json").write_text("{")
+    report = examine("echo_tts")
+    (part,) = of(report, "part_left_empty")
+    assert (part["part"], part["loads"]) == ("model.fish_ae", True)
+    warned = [finding for finding in report.findings if finding.severity == "warning" and finding.root]
+    assert [finding.rule for finding in warned] == ["component-part-left-empty"]
+    assert report.verdict == "loads-with-warnings"
