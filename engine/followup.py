@@ -30,6 +30,7 @@ from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, Fix, StageResult, stage_index
 from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.remote import Remote
 from mlx_diagnose.engine.rulebase import RuleBase, failure_classes
 from mlx_diagnose.engine.verification import Found
 from mlx_diagnose.engine.weight_repairs import WeightRepair
@@ -62,6 +63,7 @@ class Context:
     ledger: Ledger
     stack: ExitStack
     progress: Callable[[str], None]
+    remote: Remote | None = None
 
     @property
     def offline_by_us(self) -> bool:
@@ -325,6 +327,9 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     examination.look_at_companions(
         run, started=not static, traced=context.options.trace, offline_by_us=context.offline_by_us
     )
+    remote = context.remote
+    if remote is not None:
+        context.ledger.run("hub_companions", lambda: remote.look_ahead(memory))
 
 
 def _stages(context: Context, run: LoadRun) -> list[StageResult]:

@@ -48,7 +48,7 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
             # First of all: while the patient imports mlx-audio, everything here is loaded.
             progress("loading the model lazily")
             process = stack.enter_context(start(options, interpreter, located))
-        context = Context(options, located, interpreter, ledger, stack, progress)
+        context = Context(options, located, interpreter, ledger, stack, progress, remote)
         rules, course = _examine(context, process, remote)
         report = _report(context, rules, course, remote)
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})

@@ -120,6 +120,22 @@ class Remote:
             came |= model.scratch is not None
         return came
 
+    def look_ahead(self, memory: WorkingMemory) -> None:
+        """Look at the repositories that the load would want further on (``companion`` facts), and say what is there."""
+        if self.models[self._located.model].info is None:
+            return  # a hub that does not answer for the model is not asked for more
+        from mlx_diagnose.collectors import hub, hub_facts
+
+        for fact in memory.of("companion", what="repo", ahead=True):
+            repo = str(fact["name"])
+            wanted = fact["stage"] is not None and fact["state"] in ("not-cached", "partial")
+            if not wanted or repo in self.models or len(self.models) > MAX_COMPANIONS:
+                continue
+            self._client.extend(SECONDS)
+            self._progress(f"asking the hub for {repo}")
+            self.models[repo] = hub.examine(self._client, repo, None, self._cache, role="companion")
+            hub_facts.collect(memory, self.models[repo], self._client)
+
     def assert_facts(self, memory: WorkingMemory) -> None:
         """What the hub said of every repository that was asked for."""
         from mlx_diagnose.collectors import hub_facts

@@ -132,6 +132,19 @@ def test_a_companion_that_is_not_there_is_told(hub: HubServer, home: Path, tmp_p
     assert report.verdict == "fails"
 
 
+def test_companions_are_looked_at_though_the_load_does_not_come_so_far(
+    hub: HubServer, home: Path, tmp_path: Path
+) -> None:
+    model, _ = publish(hub, "llama", tmp_path / "made")
+    report = examine(model, only_static=True)
+    known = {fact["repo"] for fact in report.facts if fact.kind == "hub_repository" and fact["role"] == "companion"}
+    assert "mlx-community/snac_24khz" in known
+    assert not [found for found in report.findings if found.severity == "error"]
+    del hub.repositories["mlx-community/snac_24khz"]
+    report = examine(model, only_static=True)
+    assert ("component/missing", "component-repository-gone-ahead") in roots(report)
+
+
 def test_an_older_snapshot_that_is_whole_stays_the_one_of_its_branch(
     hub: HubServer, home: Path, tmp_path: Path
 ) -> None:
