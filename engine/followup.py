@@ -26,6 +26,7 @@ from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import mending, tracing, verification, weight_repairs
 from mlx_diagnose.engine.bench import Bench, with_sources
+from mlx_diagnose.engine.environments import try_environments
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, Fix, StageResult, stage_index
@@ -39,7 +40,7 @@ from mlx_diagnose.engine.weight_repairs import WeightRepair
 MAX_EPISODES = 6
 #: Seconds for all trials of a diagnosis; each is a load in the live session.
 TRIAL_SECONDS = 25.0
-#: Seconds of these that are kept for trying the fixes that rules prescribe.
+#: Seconds that there are at least for changes of the weights, and for trying the fixes that rules prescribe.
 VERIFYING_SECONDS = 5.0
 #: Facts that tell of a construction why it failed.
 _TELLING: Mapping[str, Mapping[str, bool]] = {
@@ -156,6 +157,8 @@ class _Course:
         if self._bench is not None and examination.config is not None:
             self._bench.trials.allow(VERIFYING_SECONDS)
             findings = verification.verify(findings, examination.config, base, self._bench, found)
+        if self._live and not self._episodes and not run.loads:
+            findings = try_environments(findings, base, self._loaded_with)
         findings = _numbered(findings, self._episodes, self._after)
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
@@ -178,6 +181,7 @@ class _Course:
         weights: Sequence[WeightRepair] = ()
         if stage_index(base.stage) >= stage_index("weights"):
             context.progress("trying changes of the weights")
+            bench.trials.allow(VERIFYING_SECONDS)
             with context.ledger.timed("weight_repairs"):
                 weights = weight_repairs.search(examination, base, bench, repair)
         if base.stage == "construct":
@@ -193,7 +197,20 @@ class _Course:
             or run.failed_stage not in ("architecture", "construct", "sanitize", "load")
         ):
             return ()
+        difference = examination.difference
+        if difference is not None and 2 * sum(len(one.pairs) for one in difference.renamings) > len(difference.missing):
+            return ()  # the names are those of the family, but for a rule
         return types_by_tensors(config, run, stored.table)
+
+    def _loaded_with(self, variables: Mapping[str, str]) -> Outcome | None:
+        """The load as it is, in a process of its own that has ``variables``."""
+        from mlx_diagnose.engine.patients import start
+
+        context = self._context
+        context.progress("trying variables of the environment")
+        with start(context.options, context.interpreter, context.located, variables=variables) as process:
+            run = LoadRun().take(process.messages())
+        return outcome_of(run, None) if run.outcome is not None else None
 
     def _build_minimally(self, examination: Examination, run: LoadRun, repair: Repair | None) -> None:
         """Where the model cannot be made: which part of it, and against what is known to be good."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlx_diagnose.adapters import shims as loader_shims
@@ -28,17 +28,18 @@ def start(
     *,
     ghost: bool = False,
     packages: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> PatientProcess:
     """Start the patient on what ``located`` names. Raises UsageError.
 
     ``shims`` are names of loader shims; ``ghost``: of the weights only shapes are known; what lies in
-    the folder ``packages`` is imported before what is installed. Without a target it imports MLX and
-    the loader, and loads nothing.
+    the folder ``packages`` is imported before what is installed; ``variables`` are set beside the
+    user's. Without a target it imports MLX and the loader, and loads nothing.
     """
     directory = located.directory if located is not None else None
     cache = located.cache if located is not None else None
     offline = options.offline is not False or directory is None or cache is not None
-    environment = dict(os.environ)
+    environment = {**os.environ, **(variables or {})}
     if offline:
         # Also for what is not cached: loading it would download it whole, and a diagnosis never does.
         environment.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")

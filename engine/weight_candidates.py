@@ -102,9 +102,13 @@ def _renames(
     kept = {old for old, now in difference.names.items() if now not in unfit}
     for renaming in (*difference.renamings, *difference.lost):
         pairs = [(before.get(found, found), found, wanted) for found, wanted in renaming.pairs]
-        if all(old in stored for old, _, _ in pairs):
+        known = [pair for pair in pairs if pair[0] in stored]
+        # Of what sanitize changed as well the stored name may not be told; one prefix is the same in all.
+        if len(known) == len(pairs) or (renaming.style.startswith("prefix") and 2 * len(known) >= len(pairs)):
+            pairs = known
             ways = _limited(
-                weight_patterns.renames(way, stored.keys(), kept) for way in _stored_names(renaming, pairs, difference)
+                weight_patterns.renames(way, stored.keys(), kept)
+                for way in _stored_names(stored, renaming, pairs, difference)
             )
             found = shapes(received, difference.unexpected) or shapes(stored, (old for old, _ in renaming.pairs))
             unsure = renaming.ambiguous or (
@@ -123,9 +127,13 @@ def _renames(
 
 
 def _stored_names(
-    renaming: Renaming, pairs: Sequence[tuple[str, str, str]], difference: Difference
+    stored: TensorTable, renaming: Renaming, pairs: Sequence[tuple[str, str, str]], difference: Difference
 ) -> Iterator[dict[str, str]]:
     """What the tensors may have to be called in the file: the least change of the names they have first."""
+    (wrapper, *others) = {name.partition(".")[0] for name in stored}
+    if not others and renaming.style.startswith("prefix") and wrapper in renaming.found.split("."):
+        # One first part in all names is a wrapper's.
+        yield {name: name.partition(".")[2] for name in stored if "." in name}
     if renaming.style == "prefix-added":
         # A wrapper may stand before a name that sanitize itself shortens: part after part is taken away.
         parts = renaming.found.split(".")

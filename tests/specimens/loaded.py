@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mlx_diagnose.adapters import shims
 from mlx_diagnose.adapters.config_patch import apply_patch
 from mlx_diagnose.adapters.tensor_recipe import Cast, Joined, Part, Recipe, Stored, Transposed, stored
 from mlx_diagnose.adapters.weight_map import plan
@@ -97,7 +99,13 @@ def main() -> None:
             if job.get("to"):
                 mended(path, Path(job["to"]), job["fixes"])
                 path = Path(job["to"])
-            answer["digest"], answer["shapes"] = digests(path)
+            with ExitStack() as stack:
+                for fix in job.get("fixes", ()):
+                    if fix["shim"]:
+                        space: dict[str, Any] = {}
+                        exec(shims.source(fix["shim"]), space)
+                        stack.callback(space["install"]())
+                answer["digest"], answer["shapes"] = digests(path)
         except Exception as error:
             answer["exception"] = f"{type(error).__name__}: {error}"[:300]
         print(json.dumps(answer), file=report, flush=True)
