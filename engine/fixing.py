@@ -265,7 +265,9 @@ def _must_load(report: Report, options: Options, located: Located, staged: Path,
             "mended-copy-fails",
             "The mended copy does not load.",
             why=f"At {run.failed_stage}: {told}. It was removed again.",
-            next_step="Diagnose with -v; if the fix was called verified, please report it.",
+            next_step="Diagnose with -v; if the fix was called verified, please report it."
+            if staged.name == located.name
+            else f"mlx-audio takes model types from names of directories: give --out one that ends in {located.name}.",
         )
 
 
