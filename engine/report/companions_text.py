@@ -18,10 +18,12 @@ def companion_lines(facts: Sequence[Fact], view: View) -> Iterator[str]:
         return
     yield view.paint("Wants also", "bold")
     found.sort(key=lambda fact: (fact["stage"] is None, stage_index(str(fact["stage"])) if fact["stage"] else 0))
-    for fact in found if view.verbose else found[:_MOST]:
-        yield from view.fold(one_line(_told(fact)), "    ", "  ")
-    if len(found) > _MOST and not view.verbose:
-        yield view.paint(f"  {len(found) - _MOST} more (-v shows all)", "dim")
+    # A load that went on past a limit of this machine tells the same again.
+    told = list(dict.fromkeys(one_line(_told(fact)) for fact in found))
+    for line in told if view.verbose else told[:_MOST]:
+        yield from view.fold(line, "    ", "  ")
+    if len(told) > _MOST and not view.verbose:
+        yield view.paint(f"  {len(told) - _MOST} more (-v shows all)", "dim")
 
 
 def _is_news(fact: Fact) -> bool:
