@@ -33,9 +33,9 @@ def rows(families: list[str], rounds: int) -> Iterator[tuple[str, str, str, str]
         with tempfile.TemporaryDirectory() as directory:
             case = healthy(family, Path(directory))
             both = compare(case.diagnose, case.load, case.environment, rounds=rounds)
+            traced = compare((*case.diagnose, "--trace"), case.load, case.environment, rounds=rounds)
         name = case.specimen.path.name
         yield f"{name}, healthy: time", f"{both.time_ratio:.2f}", seconds(both.ours), seconds(both.theirs)
-        traced = compare((*case.diagnose, "--trace"), case.load, case.environment, rounds=rounds)
         yield (
             f"{name}, healthy, with `--trace`: time",
             f"{traced.time_ratio:.2f}",
