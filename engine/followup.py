@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ class _Course:
         self._process = process
         self._episodes: list[Episode] = []
         self._after: tuple[str, ...] = ()
+        self._first_seen: dict[Any, tuple[str, ...]] = {}
+        self._fix_numbers = count(1)
         self._until = time.monotonic() + min(TRIAL_SECONDS, context.options.timeout / 3)
         self._bench: Bench | None = None
         self._mends: list[Fix] = []
@@ -159,10 +162,27 @@ class _Course:
             findings = verification.verify(findings, examination.config, base, self._bench, found)
         if self._live and not self._episodes and not run.loads:
             findings = try_environments(findings, base, self._loaded_with)
-        findings = _numbered(findings, self._episodes, self._after)
+        self._episodes = _superseded(self._episodes, findings)
+        findings = self._numbered(findings)
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
         return found
+
+    def _numbered(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Findings that no earlier episode has, with ids of their own for the whole report.
+
+        One that is told again keeps after which fixes it was seen first.
+        """
+        known = {_key(finding) for episode in self._episodes for finding in episode.findings}
+        fresh = []
+        for finding in findings:
+            if _key(finding) in known:
+                continue
+            fixes = tuple(replace(fix, id=f"x{next(self._fix_numbers)}") for fix in finding.fixes)
+            identity = f"{len(self._episodes)}.{finding.id}" if self._episodes else finding.id
+            first = self._first_seen.setdefault(_key(finding), self._after)
+            fresh.append(replace(finding, id=identity, fixes=fixes, observed_after=first))
+        return fresh
 
     def _search(self, examination: Examination, run: LoadRun, base: Outcome) -> Found:
         """Single changes of config and weights, tried on the live session."""
@@ -386,21 +406,21 @@ def _with_excerpt(finding: Finding, original: Examination, examination: Examinat
     return finding
 
 
-def _numbered(findings: list[Finding], episodes: Sequence[Episode], after: tuple[str, ...]) -> list[Finding]:
-    """Findings that no earlier episode had, with ids of their own for the whole report."""
-    known = {_key(finding) for episode in episodes for finding in episode.findings}
-    number = sum(len(finding.fixes) for episode in episodes for finding in episode.findings)
-    fresh = []
-    for finding in findings:
-        if _key(finding) in known:
-            continue
-        fixes = []
-        for fix in finding.fixes:
-            number += 1
-            fixes.append(replace(fix, id=f"x{number}"))
-        identity = f"{len(episodes)}.{finding.id}" if episodes else finding.id
-        fresh.append(replace(finding, id=identity, fixes=tuple(fixes), observed_after=after))
-    return fresh
+def _superseded(episodes: Sequence[Episode], findings: Sequence[Finding]) -> list[Episode]:
+    """``episodes`` without what ``findings`` tell again with a fix that could not be tried, or did not help, before:
+    behind another fault a fix may mend what it could not mend alone."""
+    again = {_key(finding) for finding in findings if any(verification.tries(fix) for fix in finding.fixes)}
+    return [
+        replace(
+            episode,
+            findings=[
+                finding
+                for finding in episode.findings
+                if _key(finding) not in again or any(fix.applicability == "verified" for fix in finding.fixes)
+            ],
+        )
+        for episode in episodes
+    ]
 
 
 def _key(finding: Finding) -> tuple[Any, ...]:
