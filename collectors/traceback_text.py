@@ -77,7 +77,7 @@ def _mentions_mlx_audio(chain: Iterable[Block]) -> bool:
 def _documents(blocks: list[Block]) -> tuple[ExceptionDoc, ...]:
     newest_first = [block for block in reversed(blocks) if block.type] or blocks[-1:]
     return tuple(
-        document(block.type or CUT_OFF, "\n".join(block.message).rstrip(), tuple(block.frames), order)
+        document(block.type or CUT_OFF, "\n".join(block.message).rstrip(" \t\r\n"), tuple(block.frames), order)
         for order, block in enumerate(newest_first)
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
@@ -455,6 +455,7 @@ def _rises(links: list[tuple[type[Exception], str, int, bool]]) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example([(ValueError, "w\x85", 0, False)])
 @given(st.lists(st.tuples(_TYPES, _MESSAGES, st.integers(0, 5), st.booleans()), min_size=1, max_size=3))
 def test_what_python_prints_reads_back(links: list[tuple[type[Exception], str, int, bool]]) -> None:
     error: BaseException | None = None

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ def test_every_end_has_its_exit_code(body: str, code: int, told: str, tmp_path: 
 
 
 def test_control_c_ends_with_130(tmp_path: Path) -> None:
-    process = run("import time; print('ready', flush=True); time.sleep(60)", tmp_path)
+    # Whoever started the tests may have told its children to ignore interrupts.
+    ordinary = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = run("import time; print('ready', flush=True); time.sleep(60)", tmp_path, preexec_fn=ordinary)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.05)
