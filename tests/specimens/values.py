@@ -27,8 +27,11 @@ def carry_over(source: Path, target: Path, origins: Mapping[str, tuple[str, tupl
             data = values.read(_size(known))
             if axes is not None:
                 data = _transposed(data, ITEM_SIZES[known["dtype"]], tuple(known["shape"]), axes)
-            file.seek(new_start + made["data_offsets"][0])
-            file.write(data)
+            place = new_start + made["data_offsets"][0]
+            file.seek(place)
+            if file.read(len(data)) != data:  # what is a hole in both stays one
+                file.seek(place)
+                file.write(data)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
