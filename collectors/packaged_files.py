@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlx_diagnose.collectors.source_world import syntax_tree
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -45,7 +46,7 @@ def collect(memory: WorkingMemory, mlx_audio_dir: Path, category: str, family: s
 def named_beside(source: Path) -> Iterator[tuple[int, Path]]:
     """The files with an ending that ``source`` names by a constant path from its own place: (line, path)."""
     try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
+        tree = syntax_tree(source)
     except (OSError, SyntaxError, ValueError, RecursionError):
         return
     seen: set[Path] = set()

@@ -270,7 +270,7 @@ class World:
                     if not file.is_file():
                         continue
                     if file.stat().st_size <= _MAX_BYTES:
-                        return Module(name, file, is_package, _tree(str(file), file.stat().st_mtime_ns))
+                        return Module(name, file, is_package, syntax_tree(file))
                     problem = Problem(name, str(file), "too-large", f"it has more than {_MAX_BYTES} bytes")
                 except SyntaxError as error:
                     problem = Problem(name, str(file), "syntax-error", str(error.msg), error.lineno)
@@ -395,6 +395,11 @@ def _opens(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id in ("setattr", "vars")
     return isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__")
+
+
+def syntax_tree(file: Path) -> ast.Module:
+    """The syntax tree of ``file``, read once. Raises OSError, SyntaxError, ValueError, RecursionError."""
+    return _tree(str(file), file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=400)
