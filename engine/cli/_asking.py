@@ -1,4 +1,4 @@
-"""What `why`, `why-not` and `explain` share: options, rules, printing."""
+"""What subcommands share: options, rules, printing."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ rules_option = click.option(
     "--rules", "rule_dirs", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="More rules."
 )
 no_plugins_option = click.option("--no-plugins", is_flag=True, help="Leave installed rule packs out.")
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    show_default=True,
+    help="The least severity that gives exit code 1.",
+)
 color_option = click.option(
     "--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True, help="Colours."
 )

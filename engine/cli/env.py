@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mlx_diagnose.engine.cli._asking import color_option, no_plugins_option, rules_option
+from mlx_diagnose.engine.cli._asking import color_option, fail_on_option, no_plugins_option, rules_option
 from mlx_diagnose.engine.cli._output import StatusLine, check_writable, write
 from mlx_diagnose.engine.model import ExitCode
 from mlx_diagnose.engine.options import Options
@@ -25,13 +25,7 @@ from mlx_diagnose.engine.report.view import ColorChoice, View, view_for
 @click.option("--only-static", is_flag=True, help="Look at files only; do not start the interpreter.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning"]),
-    default="error",
-    show_default=True,
-    help="The least severity that gives exit code 1.",
-)
+@fail_on_option
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 instead of 1.")
 @click.option("-v", "--verbose", is_flag=True, help="Also notes.")
 @rules_option

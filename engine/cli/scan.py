@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from mlx_diagnose import __version__
-from mlx_diagnose.engine.cli._asking import color_option, no_plugins_option, rules_option
+from mlx_diagnose.engine.cli._asking import color_option, fail_on_option, no_plugins_option, rules_option
 from mlx_diagnose.engine.cli._diagnose import CATEGORIES, finite
 from mlx_diagnose.engine.cli._output import StatusLine, check_writable, write
 from mlx_diagnose.engine.cli._reporting import FailOn, exit_code
@@ -41,13 +41,7 @@ from mlx_diagnose.engine.report.view import ColorChoice, view_for
 @no_plugins_option
 @click.option("--json", "as_json", is_flag=True, help="The results as JSON.")
 @click.option("-o", "--output", metavar="FILE", help="Write the results to FILE instead of standard output.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning"]),
-    default="error",
-    show_default=True,
-    help="The least severity that gives exit code 1.",
-)
+@fail_on_option
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 instead of 1 and 3.")
 @color_option
 def scan(
