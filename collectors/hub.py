@@ -102,13 +102,14 @@ def examine(
     """
     model = RemoteModel(repo, role, revision, patterns)
     with quiet():
-        try:
-            model.info = client.info(repo, revision)
-        except HubFailure as failure:
-            model.problem = failure.problem
-            if failure.problem.outcome == "not-found" and role == "model":
-                _search(client, model, "")
+        # As a job: an answer that drips in keeps every read short, and would never end.
+        (found,) = hub_jobs.run_all([partial(client.info, repo, revision)], client.deadline)
+        if isinstance(found, BaseException):
+            model.problem = of_exception(found, client.host)
+            if model.problem.outcome == "not-found" and role == "model":
+                hub_jobs.run_all([partial(_search, client, model, "")], client.deadline)
             return model
+        model.info = found
         _list(model)
         if item is None:
             _fetch(client, model)

@@ -11,15 +11,15 @@ import logging
 import os
 import re
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlx_diagnose.collectors import hub_meter
+from mlx_diagnose.collectors import hub_meter, hub_proxy
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_answer, of_exception
 from mlx_diagnose.collectors.target import cache_directory
 
@@ -70,12 +70,13 @@ class HubClient:
     @property
     def shown_endpoint(self) -> str:
         """Address of the hub without a password that it may hold."""
-        return f"{urlsplit(self.endpoint).scheme}://{self.host}"
+        scheme = urlsplit(self.endpoint).scheme
+        return f"{scheme}://{self.host}" if scheme else self.host
 
     @property
     def is_default(self) -> bool:
         """Whether the hub is the one that the client asks unless told otherwise."""
-        return self.host == "huggingface.co"
+        return self.endpoint == "https://huggingface.co"
 
     @property
     def authenticated(self) -> bool:
@@ -187,21 +188,9 @@ class HubClient:
             with self.meter.active():
                 yield
         except Exception as error:
-            problem = self._by_proxy(of_exception(error))
+            problem = hub_proxy.told_of(of_exception(error), hub_proxy.on_the_way(self.endpoint))
             # Not chained: frames and requests of the client hold the token.
             raise HubFailure(replace(problem, item=problem.item or item, host=problem.host or self.host)) from None
-
-    def _by_proxy(self, problem: Problem) -> Problem:
-        """``problem``, told as the proxy's where that is the host that was not reached."""
-        if problem.outcome not in ("unreachable", "dns", "tls"):
-            return problem
-        parts = urlsplit(self.endpoint)
-        proxies = urllib.request.getproxies()
-        proxy = proxies.get(parts.scheme) or proxies.get("all")
-        if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
-            return problem
-        shown = urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
-        return replace(problem, outcome="proxy", detail=f"the proxy {shown}: {problem.detail}")
 
 
 def _pieces(response: Any, length: int) -> Iterator[bytes]:
@@ -227,20 +216,34 @@ def _whole_size(headers: Mapping[str, str], whole: bool) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def _may_speak(_: logging.LogRecord) -> bool:
+    return not _QUIET.get()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the client's warnings and progress bars off standard error: what went wrong is in the report."""
+    """Keep the client's warnings and progress bars off standard error: what went wrong is in the report.
+
+    A job that was left behind in the network has a copy of this context, and stays quiet.
+    """
     from huggingface_hub import utils
 
     bars: Any = utils
     logger = logging.getLogger("huggingface_hub")
+    for handler in logger.handlers:
+        handler.addFilter(_may_speak)
     level, shown = logger.level, not bars.are_progress_bars_disabled()
     logger.setLevel(logging.CRITICAL)
     if shown:
         bars.disable_progress_bars()
+    token = _QUIET.set(True)
     try:
         yield
     finally:
+        _QUIET.reset(token)
         logger.setLevel(level)
         if shown:
             bars.enable_progress_bars()

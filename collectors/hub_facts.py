@@ -54,6 +54,8 @@ def _response(memory: WorkingMemory, model: RemoteModel, client: HubClient, prob
         default_endpoint=client.is_default,
         authenticated=client.authenticated,
         retry_after=problem.retry_after,
+        tls=problem.tls,
+        proxy=clean(problem.proxy) if problem.proxy else None,
         detail=problem.detail,
     )
 

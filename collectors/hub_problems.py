@@ -44,6 +44,14 @@ _NAMES = re.compile(
 _TLS = re.compile(
     r"CERTIFICATE_VERIFY|SSL:|WRONG_VERSION_NUMBER|certificate verify failed|TLSV1|EOF occurred", re.IGNORECASE
 )
+#: What is wrong with a secure connection, by the words of OpenSSL and of Python's ``ssl``.
+_TLS_FAULTS: Mapping[str, re.Pattern[str]] = {
+    "expired": re.compile(r"certificate has expired", re.IGNORECASE),
+    "not-yet-valid": re.compile(r"not yet valid", re.IGNORECASE),
+    "other-host": re.compile(r"(Hostname|IP address) mismatch|doesn't match|not valid for '", re.IGNORECASE),
+    "untrusted": re.compile(r"issuer certificate|self.signed certificate|unknown ca\b|UNKNOWN_CA", re.IGNORECASE),
+    "no-tls": re.compile(r"WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|HTTP_REQUEST|RECORD_LAYER_FAILURE"),
+}
 _SHORT = re.compile(
     r"Consistency check failed|peer closed connection|IncompleteRead|incomplete (message|chunked)", re.IGNORECASE
 )
@@ -54,7 +62,8 @@ class Problem:
     """An outcome as the ``hub_response`` fact names it, the status and host it came from, and words.
 
     ``item`` is the file that was asked for, ``retry_after`` the seconds that the hub asks to
-    wait. No text of it holds a query of an address: signatures of the content network are secrets.
+    wait, ``tls`` what a secure connection failed of, ``proxy`` the one on the way. No text of it
+    holds a query of an address: signatures of the content network are secrets.
     """
 
     outcome: str
@@ -63,6 +72,8 @@ class Problem:
     host: str | None = None
     item: str | None = None
     retry_after: int | None = None
+    tls: str | None = None
+    proxy: str | None = None
 
 
 class HubFailure(Exception):
@@ -129,7 +140,17 @@ def of_exception(error: BaseException, host: str | None = None) -> Problem:
             return of_answer(status, getattr(response, "headers", {}), str(getattr(response, "url", "")))
     names = {base.__name__ for link in links for base in type(link).__mro__}
     text = " ".join(str(link) for link in links)
-    return Problem(_kind(names, text, links), None, plain(_telling(links)) or None, host)
+    outcome = _kind(names, text, links)
+    refused = re.search(r"\b([45]\d\d) [A-Z]", text) if outcome == "proxy" else None
+    return Problem(
+        outcome,
+        int(refused[1]) if refused is not None else None,
+        plain(_telling(links)) or None,
+        host,
+        tls=next((fault for fault, words in _TLS_FAULTS.items() if words.search(text)), None)
+        if outcome == "tls"
+        else None,
+    )
 
 
 def _kind(names: set[str], text: str, links: list[BaseException]) -> str:

@@ -17,12 +17,14 @@ from mlx_diagnose.engine.model import Provenance
 _HALF = r"[A-Za-z0-9_](?:[\w.-]{0,94}[\w])?"
 _REPO_ID = re.compile(rf"{_HALF}/{_HALF}", re.ASCII)
 _PAGE = re.compile(
-    r"(?:hf://|(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|https?://[^/\s]+/|git@hf\.co:)"
+    r"(?:hf:(?://)?|(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|https?://[^/\s]+/|git@hf\.co:)"
     r"(?:(?P<kind>datasets|spaces|models|api/models)/)?(?P<rest>.*)"
 )
 _IN_PAGE = re.compile(
     r"(?P<id>[^/\s?#]+/[^/\s?#@]+)(?:@(?P<at>[^/\s?#]+))?(?:/(?:tree|blob|resolve|raw|commit)/(?P<revision>[^/\s?#]+))?"
 )
+#: The end of such an address, without its host.
+_PAGE_PATH = re.compile(r"[^/\s]+/[^/\s]+/(?:tree|blob|resolve|raw|commit)/\S+")
 _CACHE_FOLDER = re.compile(
     r"(?:^|[/\\])models--(?P<org>[\w.-]+?)--(?P<name>[\w.-]+?)(?:[/\\]snapshots[/\\](?P<commit>[0-9a-f]{40}))?(?:[/\\].*)?$"
 )
@@ -49,7 +51,7 @@ def is_id(word: str) -> bool:
 def read_as(word: str) -> Meant | None:
     """The repository that ``word``, which is no id, names in another way; None if it does not."""
     text = word.strip().strip("\"'`<>").strip()
-    page = _PAGE.fullmatch(text)
+    page = _PAGE.fullmatch(f"hf:{text}" if _PAGE_PATH.fullmatch(text) else text)
     if page is not None:
         if page["kind"] in ("datasets", "spaces"):
             return None
@@ -85,7 +87,7 @@ def _meant(repo: str, form: str, revision: str | None) -> Meant | None:
 
 
 def near_paths(path: str) -> list[str]:
-    """The existing paths nearest to ``path``: as far as its parents exist, then the names that are most alike."""
+    """The paths nearest to ``path``: as far as its parents exist, then the names that are most alike, then its rest."""
     from difflib import get_close_matches
 
     parts = path.split("/")

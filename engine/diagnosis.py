@@ -26,6 +26,7 @@ from mlx_diagnose.engine.model import (
     Finding,
     StageResult,
     Verdict,
+    is_cut_off,
     stage_index,
 )
 from mlx_diagnose.engine.rulebase import failure_classes
@@ -88,7 +89,7 @@ def verdict(stages: Sequence[StageResult], findings: Sequence[Finding]) -> Verdi
     """What the stages and the folded ``findings`` come to.
 
     ``inconclusive`` is a failure that nothing explains, and a model that was not run to the
-    end without an error having been found (files only, a companion out of reach).
+    end without an error of its own having been found (files only, a companion or the hub out of reach).
     """
     if loaded(stages):
         return "loads-with-warnings" if any(found.severity == "warning" for found in findings) else "loads"
@@ -97,7 +98,8 @@ def verdict(stages: Sequence[StageResult], findings: Sequence[Finding]) -> Verdi
         or _unexplained(stages, findings) is not None
     ):
         return "inconclusive"
-    return "fails" if any(found.severity == "error" for found in findings) else "inconclusive"
+    failed = any(found.severity == "error" for found in findings) and not is_cut_off(findings)
+    return "fails" if failed else "inconclusive"
 
 
 def loaded(stages: Sequence[StageResult]) -> bool:

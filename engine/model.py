@@ -7,7 +7,7 @@ tried never change afterwards; a later stage makes a new object.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, TypeAlias
@@ -246,6 +246,16 @@ class Written:
     commands: tuple[str, ...] = ()
     diff: str | None = None
     registry: str | None = None
+
+
+#: The way to the hub failed: nothing follows for the model.
+_NETWORK_FAILURES = frozenset({"hub/unavailable", "hub/rate-limited"})
+
+
+def is_cut_off(findings: Iterable[Finding]) -> bool:
+    """Whether all that went wrong is that the hub could not be asked."""
+    errors = [found.failure_class for found in findings if found.severity == "error" and found.root]
+    return bool(errors) and _NETWORK_FAILURES.issuperset(errors)
 
 
 @dataclass(frozen=True, slots=True)

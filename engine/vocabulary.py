@@ -223,6 +223,10 @@ _KINDS = (
         default_endpoint=_b("it is the one that the client asks unless told otherwise"),
         authenticated=_b("a token was sent"),
         retry_after=_io("seconds after which the hub may be asked again"),
+        tls=_so(
+            "what a secure connection failed of: expired, not-yet-valid, other-host, untrusted, no-tls (what answers speaks no TLS); null otherwise, or where it is not known"
+        ),
+        proxy=_so("the proxy of the environment that is on the way of what failed, without user and password"),
         detail=_so("what the hub, or the client, said"),
     ),
     _kind(

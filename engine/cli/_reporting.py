@@ -13,7 +13,7 @@ import click
 
 from mlx_diagnose.engine.cli._asking import color_option
 from mlx_diagnose.engine.cli._output import STDOUT, check_writable, write
-from mlx_diagnose.engine.model import ExitCode, Report
+from mlx_diagnose.engine.model import ExitCode, Report, is_cut_off
 from mlx_diagnose.engine.report import formats
 from mlx_diagnose.engine.report.sanitise import one_line
 from mlx_diagnose.engine.report.view import ColorChoice, View, view_for
@@ -53,11 +53,14 @@ def exit_code(report: Report, fail_on: FailOn, exit_zero: bool) -> ExitCode:
     """What the command returns for ``report``.
 
     Where the loader was not run (``--only-static``) the verdict is ``fails`` with an error
-    finding and ``inconclusive`` without, so no case of its own is needed.
+    finding and ``inconclusive`` without, so no case of its own is needed. A hub that could not be
+    asked is a failure that was diagnosed, though of the model nothing is known.
     """
     if exit_zero:
         return ExitCode.LOADS
     if fail_on == "warning" and any(found.severity == "warning" for found in report.findings):
+        return ExitCode.FAILURE
+    if report.verdict == "inconclusive" and is_cut_off(report.findings):
         return ExitCode.FAILURE
     return {
         "loads": ExitCode.LOADS,

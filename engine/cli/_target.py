@@ -51,12 +51,17 @@ def _not_a_model(model: str) -> UsageError:
             else "A hub model is named by its id, and this is no page of one (data sets and spaces are no models).",
             next_step=next_step,
         )
-    if model.startswith((".", "/", "~")) or model.count("/") > 1:
+    is_path = model.startswith((".", "/", "~"))
+    if is_path or model.count("/") > 1:
         return UsageError(
             "no-such-path",
             f"There is no {model} here.",
             why="What begins with `.`, `/` or `~`, or has more than one slash, is a local path.",
-            next_step=_did_you_mean(model) or _other_form(meant) or "Check the path. A hub model is named org/name.",
+            next_step=_did_you_mean(model, there=True)
+            or (_did_you_mean(model) if is_path else "")
+            or _other_form(meant)
+            or _did_you_mean(model)
+            or "Check the path. A hub model is named org/name.",
         )
     return UsageError(
         "not-a-model",
@@ -81,8 +86,9 @@ def _other_form(meant: model_ids.Meant | None) -> str:
     return f"Did you mean this? {_command(meant)}" if meant is not None else ""
 
 
-def _did_you_mean(model: str) -> str:
-    near = model_ids.near_paths(model)
+def _did_you_mean(model: str, *, there: bool = False) -> str:
+    """The nearest paths; with ``there`` only those that exist to their end."""
+    near = [path for path in model_ids.near_paths(model) if not there or os.path.exists(os.path.expanduser(path))]
     return f"Did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResult, StageStatus
+from mlx_diagnose.engine.model import CollectorOutcome, Fact, Report, StageResult, StageStatus, is_cut_off
 from mlx_diagnose.engine.report.calls import call_lines
 from mlx_diagnose.engine.report.companions_text import companion_lines
 from mlx_diagnose.engine.report.finding_text import finding_lines
@@ -70,6 +70,10 @@ def outcome(report: Report) -> str:
         if failed is None:
             return f"will not load: {found} without running it."
         return f"does not load: {_failure(failed)}; {found}."
+    if is_cut_off(report.findings):
+        at = next((stage.name for stage in report.stages if stage.status in ("failed", "blocked")), "resolve")
+        where = "" if at == "resolve" else f" from {at} on"
+        return f"could not be examined{where}: the hub did not give what is needed."
     if failed is not None:
         return f"does not load: {_failure(failed)}, and no rule explains why."
     if any(found.severity == "error" for found in report.findings):

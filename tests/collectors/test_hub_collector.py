@@ -197,6 +197,11 @@ def test_whoever_does_not_answer_is_not_waited_for(
     assert model.problem is not None
     assert model.problem.outcome == "timed-out"
     hub.faults.clear()
+    hub.fault("/api/models/org/model", drip=0.5)  # no read of it takes long
+    model, _ = look(tmp_path, seconds=1.5)
+    assert model.problem is not None
+    assert model.problem.outcome == "timed-out"
+    hub.faults.clear()
     hub.fault("*.safetensors", host="cdn", drip=0.05)
     hub.fault("*/config.json", method="GET", drip=0.5)
     model, _ = look(tmp_path, seconds=3.0)
@@ -291,7 +296,7 @@ def test_a_proxy_that_is_not_there_is_told_as_such(
     close()
     assert model.problem is not None
     assert model.problem.outcome == "proxy"
-    assert "127.0.0.1:9" in str(model.problem.detail)
+    assert model.problem.proxy == "127.0.0.1:9"
     assert "secret" not in str(model.problem)
 
 

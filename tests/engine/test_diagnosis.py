@@ -280,6 +280,10 @@ def test_a_long_message_does_not_flood_the_cause() -> None:
         (stages("construct", "skipped"), [finding("a")], "fails"),
         ([], [], "inconclusive"),
         ([], [finding("a", stage=None)], "fails"),
+        (stages("resolve"), [finding("a", "hub/unavailable", stage="resolve")], "inconclusive"),
+        (stages("resolve"), [finding("a", "hub/rate-limited", stage="resolve")], "inconclusive"),
+        (stages("resolve"), [finding("a", "hub/gated", stage="resolve")], "fails"),
+        (stages("weights"), [finding("a", "hub/unavailable", stage="resolve"), finding("b")], "fails"),
     ],
 )
 def test_verdict(results: list[StageResult], findings: list[Finding], expected: str) -> None:

@@ -235,11 +235,11 @@ def test_a_hub_that_is_not_there(hub: HubServer, home: Path, monkeypatch: pytest
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
-        assert roots(examine("org/model", only_static=True)) == [("hub/unavailable", "hub-answer-unreachable")]
+        report = examine("org/model", only_static=True)
+    assert roots(report) == [("hub/unavailable", "hub-answer-unreachable")]
+    assert report.verdict == "inconclusive"
     monkeypatch.setenv("HF_ENDPOINT", "http://no-such-host.invalid")
     assert roots(examine("org/model", only_static=True)) == [("hub/unavailable", "hub-answer-no-such-host")]
-    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("http:", "https:"))
-    assert roots(examine("org/model", only_static=True)) == [("hub/unavailable", "hub-answer-tls")]
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_weights_that_do_not_come_leave_the_rest_examined(
     report = examine(model)
     assert [found.failure_class for found in report.findings if found.root] == ["hub/unavailable"]
     stages = {stage.name: stage.status for stage in report.stages}
-    assert (stages["construct"], stages["weights"]) == ("passed", "blocked")
+    assert (stages["construct"], stages["weights"], report.verdict) == ("passed", "blocked", "inconclusive")
     assert {fact["outcome"] for fact in report.facts if fact.kind == "hub_response" and fact["item"]} == {outcome}
 
 

@@ -37,6 +37,13 @@ def test_exit_code(name: str, fail_on: Any, exit_zero: bool, code: int, sample: 
     assert exit_code(sample(name), fail_on, exit_zero) == code
 
 
+def test_a_hub_that_did_not_answer_was_diagnosed_though_the_model_was_not(sample: Sample) -> None:
+    cut_off = replace(sample("fails").findings[0], failure_class="hub/unavailable", root=True)
+    report = replace(sample("inconclusive"), findings=(cut_off,))
+    assert exit_code(report, "error", False) == 1
+    assert exit_code(report, "error", True) == 0
+
+
 def test_a_note_is_no_warning(sample: Sample) -> None:
     note = replace(sample("warnings").findings[0], severity="info")
     assert exit_code(replace(sample("loads"), findings=(note,)), "warning", False) == 0
