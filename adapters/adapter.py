@@ -24,7 +24,8 @@ class Adapter:
     It is for the ``models`` (names of directories or repositories, ``*`` stands for any text) and
     ``families`` (model types) named, of ``category``, with releases of mlx-audio in the range
     ``mlx_audio`` (PEP 440). ``config_patch`` is RFC 6902, ``weight_map`` as
-    :mod:`.weight_operations` has it, ``shims`` are names of loader shims. ``mend_config`` and
+    :mod:`.weight_operations` has it, ``shims`` are names of loader shims, ``environment`` variables that
+    are set before mlx-audio is imported, and stay set. ``mend_config`` and
     ``mend_weights`` are called after them, with the config and with the arrays by name.
     ``verified`` says what it was seen to load with, as versions by distribution.
     """
@@ -38,6 +39,7 @@ class Adapter:
     config_patch: tuple[Mapping[str, Any], ...] = ()
     weight_map: tuple[Mapping[str, Any], ...] = ()
     shims: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     mend_config: MendConfig | None = field(default=None, compare=False)
     mend_weights: MendWeights | None = field(default=None, compare=False)
     verified: Mapping[str, str] = field(default_factory=dict)

@@ -39,15 +39,17 @@ def adapter_source(adapter: Adapter, model: str, config: Mapping[str, Any], revi
     needs = {helper for helper in HELPERS if any(f"{helper}(" in edit for edit in edits)}
     parts = [
         _head(adapter, model),
-        _imports(bool(steps)),
-        _constants(model, adapter.category, revision),
+        _imports(bool(steps), bool(adapter.environment)),
+        _constants(model, adapter, revision),
         _mend_config(edits),
         *([_mend_weights(steps)] if steps else []),
         *(_shim(name) for name in adapter.shims),
-        _load(bool(steps), adapter.shims),
+        _load(bool(steps), adapter),
         *snippets.sources("config", needs),
         *snippets.sources("weights", used | ({"replace_each"} if used - {"stack", "add"} else set())),
-        *snippets.sources("loading", ("find", "overlay", "load_mended")),
+        *snippets.sources(
+            "loading", (*(["set_variables"] if adapter.environment else []), "find", "overlay", "load_mended")
+        ),
         _main(),
     ]
     head, imports, constants, *rest = parts
@@ -72,8 +74,9 @@ def plain(text: str) -> str:
     return _NOT_PLAIN.sub("_", text)[:400].strip()
 
 
-def _imports(weights: bool) -> str:
-    names = ["atexit", "importlib", "json", "os", *(["re"] if weights else []), "shutil", "tempfile"]
+def _imports(weights: bool, environment: bool) -> str:
+    names = ["atexit", "importlib", "json", "os", *(["re"] if weights else []), "shutil"]
+    names += ["sys", "tempfile", "warnings"] if environment else ["tempfile"]
     return (
         "from __future__ import annotations\n\n"
         + "".join(f"import {name}\n" for name in names)
@@ -81,8 +84,12 @@ def _imports(weights: bool) -> str:
     )
 
 
-def _constants(model: str, category: str, revision: str | None) -> str:
-    return f"MODEL = {text_literal(model)}\nREVISION = {literal(revision)}\nCATEGORY = {text_literal(category)}"
+def _constants(model: str, adapter: Adapter, revision: str | None) -> str:
+    rows = [f"MODEL = {text_literal(model)}", f"REVISION = {literal(revision)}"]
+    rows.append(f"CATEGORY = {text_literal(adapter.category)}")
+    if adapter.environment:
+        rows.append(f"ENVIRONMENT = {literal(dict(adapter.environment))}")
+    return "\n".join(rows)
 
 
 def _mend_config(edits: Sequence[str]) -> str:
@@ -113,12 +120,13 @@ def _shim_function(name: str) -> str:
     return f"mend_{name.replace('-', '_')}"
 
 
-def _load(weights: bool, shims: Sequence[str]) -> str:
+def _load(weights: bool, adapter: Adapter) -> str:
     mend = "mend_weights" if weights else "None"
     rows = [
         "def load(model=MODEL, **options):",
         f'{INDENT}"""The model, loaded by mlx-audio; ``options`` are those of its ``load_model``."""',
-        *(f"{INDENT}{_shim_function(name)}()" for name in shims),
+        *([f"{INDENT}set_variables(ENVIRONMENT)"] if adapter.environment else []),
+        *(f"{INDENT}{_shim_function(name)}()" for name in adapter.shims),
         f"{INDENT}original = find(model, REVISION)",
         f'{INDENT}name = Path(model).name or "model"',
         f"{INDENT}directory = overlay(original, name, mend_config)",

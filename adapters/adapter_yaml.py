@@ -13,6 +13,7 @@
     weight_map:                     # see weight_operations.py
       - {op: rename, from: "module.{rest}", to: "{rest}"}
     shims: [metal-kernels]
+    environment: {HF_HUB_CACHE: "/models/hub"}  # set before mlx-audio is imported; stays set
     verified: {mlx-audio: "0.6.2"}  # what it was seen to load with
 """
 
@@ -28,11 +29,12 @@ from mlx_diagnose.adapters.config_patch import PatchError, check_operation
 from mlx_diagnose.adapters.weight_operations import WeightMapError, read
 from mlx_diagnose.engine.model import RuleError
 from mlx_diagnose.engine.rulebase.problems import Problem, did_you_mean, one_of
+from mlx_diagnose.engine.rulebase.variables import refused
 from mlx_diagnose.engine.rulebase.yaml_tree import Node, Tree, resolve
 
 KEYS = (
     *("adapter", "title", "category", "models", "families", "mlx_audio"),
-    *("config_patch", "weight_map", "shims", "verified"),
+    *("config_patch", "weight_map", "shims", "environment", "verified"),
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PLAIN = re.compile(r"[a-z][a-z_-]*")
@@ -83,7 +85,8 @@ def _adapter(tree: Tree, root: Node) -> Adapter | None:
         config_patch=_patch(tree, found.get("config_patch")),
         weight_map=_weight_map(tree, found.get("weight_map")),
         shims=_shims(tree, found.get("shims")),
-        verified=_verified(tree, found.get("verified")),
+        environment=_environment(tree, found.get("environment")),
+        verified=_texts(tree, found.get("verified"), "verified"),
         source=tree.file,
     )
 
@@ -138,9 +141,18 @@ def _shims(tree: Tree, node: Node | None) -> tuple[str, ...]:
     return names
 
 
-def _verified(tree: Tree, node: Node | None) -> dict[str, str]:
-    items = tree.mapping(node, "verified") if node is not None else None
-    return {name: tree.text(value, f"verified.{name}") or "" for name, (_, value) in (items or {}).items()}
+def _environment(tree: Tree, node: Node | None) -> dict[str, str]:
+    found = _texts(tree, node, "environment")
+    for name in found:
+        why = refused(name)
+        if why is not None and node is not None:
+            tree.problem(node, why)
+    return found
+
+
+def _texts(tree: Tree, node: Node | None, what: str) -> dict[str, str]:
+    items = tree.mapping(node, what) if node is not None else None
+    return {name: tree.text(value, f"{what}.{name}") or "" for name, (_, value) in (items or {}).items()}
 
 
 def _data(node: Node) -> Any:
@@ -173,6 +185,8 @@ def write_adapter(adapter: Adapter) -> str:
             lines += [f"{key}:", *(f"  - {_flow(operation)}" for operation in operations)]
     if adapter.shims:
         lines.append(f"shims: {_flow(list(adapter.shims))}")
+    if adapter.environment:
+        lines.append(f"environment: {_flow(adapter.environment)}")
     if adapter.verified:
         lines.append(f"verified: {_flow(adapter.verified)}")
     return "\n".join(lines) + "\n"

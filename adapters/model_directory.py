@@ -11,9 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
-import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.mended_weights import MendedWeights
 from mlx_diagnose.adapters.model_copy import EXTRAS, LINKED_FROM, CopiedFile, copy_tree, files_of
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
+from mlx_diagnose.adapters.staging import staging
 from mlx_diagnose.adapters.weights_rewriter import rewrite
 from mlx_diagnose.engine.model import UsageError
 
@@ -80,7 +78,7 @@ def write_directory(
     weights = mended_weights.plan(original, mend.weight_map)
     with _told(target), _made_parents(target.parent):
         _check_space(original, target.parent, weights)
-        with _staging(target) as staged:
+        with staging(target) as staged:
             files = _fill(original, staged, mend, weights, progress)
             for name, text in accept(staged, files).items():
                 _put(staged / EXTRAS / name, text)
@@ -95,7 +93,7 @@ def write_texts(target: Path, texts: Mapping[str, str]) -> WrittenDirectory:
     """Make ``target`` a directory of text files, as :func:`write_directory` does."""
     check_target(target)
     files = [CopiedFile(name, "written", "made by diagnose", len(text.encode())) for name, text in texts.items()]
-    with _told(target), _made_parents(target.parent), _staging(target) as staged:
+    with _told(target), _made_parents(target.parent), staging(target) as staged:
         for name, text in texts.items():
             _put(staged / name, text)
         _make_durable(staged)
@@ -144,8 +142,9 @@ def _check_space(original: Path, folder: Path, weights: MendedWeights) -> None:
     copied = sum(size for file in files_of(original) if (size := file.stat().st_size) < LINKED_FROM)
     sparse = sum(min(path.stat().st_blocks * 512, path.stat().st_size) for path in weights.sources)
     needed = copied + min(weights.bytes, 2 * sparse) + _SPARE
-    free = shutil.disk_usage(folder).free
-    if free < needed:
+    disk = shutil.disk_usage(folder)
+    free = disk.free
+    if disk.total and free < needed:  # a file system of no size (/proc) has no room to tell of
         raise UnwritableError(
             "disk-full",
             f"There is too little room in {folder} for the mended copy.",
@@ -186,37 +185,6 @@ def _made_parents(folder: Path) -> Iterator[None]:
         for path in missing:
             with suppress(OSError):  # it is in use now
                 path.rmdir()
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A hidden directory beside ``target`` with a directory of its name; what is left in it goes at the end."""
-    with _ended_in_order():
-        folder = Path(tempfile.mkdtemp(prefix=".diagnose-", dir=target.parent))
-        try:
-            staged = folder / target.name
-            staged.mkdir()
-            yield staged
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """A request to end (SIGTERM, SIGHUP) interrupts as Ctrl-C does, so that nothing half-written stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _make_durable(directory: Path) -> None:

@@ -31,11 +31,15 @@ def load(
     ``adapters`` are :class:`Adapter` objects, names of known ones, or files; None takes all known
     ones that are for this model and the installed mlx-audio. ``options`` go to the ``load_model``
     of mlx-audio (``lazy``, ``strict``). Raises AdapterError for an adapter that is not known or does not
-    fit, and whatever mlx-audio raises.
+    fit, and whatever mlx-audio raises. Variables of the environment that an adapter sets stay set; a
+    RuntimeWarning says so where a library that reads them was imported before.
     """
+    given = _given(adapters) if adapters is not None else None
+    loading.set_variables(_variables(given if given is not None else applicable(str(model), {}, _mlx_audio())))
     directory = loading.find(str(model), revision)
     config: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    chosen = _given(adapters) if adapters is not None else applicable(str(model), config, _mlx_audio())
+    chosen = given if given is not None else applicable(str(model), config, _mlx_audio())
+    loading.set_variables(_variables(chosen))
     if chosen:
         category = chosen[0].category
     name = Path(model).name or "model"
@@ -76,6 +80,10 @@ def _given(adapters: Iterable[Adapter | str | Path] | Adapter | str | Path) -> l
                 raise AdapterError(f"there is no adapter {adapter!r}; there are {', '.join(known) or 'none'}")
             found.append(known[adapter])
     return found
+
+
+def _variables(adapters: Iterable[Adapter]) -> dict[str, str]:
+    return {name: value for adapter in adapters for name, value in adapter.environment.items()}
 
 
 def _config(adapters: Iterable[Adapter], config: dict[str, Any]) -> dict[str, Any]:

@@ -32,12 +32,16 @@ PARTIAL_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How far a load came: the stage that ended it (None when it loads) and the tensors that did not fit."""
+    """How far a load came: the stage that ended it (None when it loads) and the tensors that did not fit.
+
+    ``rewritten``: the changed weights were really written, values included, and not only described.
+    """
 
     stage: str | None
     mismatches: int
     run: LoadRun = field(compare=False, repr=False)
     directory: Path | None = field(default=None, compare=False)
+    rewritten: bool = field(default=False, compare=False)
 
     @property
     def loads(self) -> bool:
@@ -89,7 +93,8 @@ class Trials:
         self.overlays = overlays
         self._until = until
         self._first = first
-        self._ghost = ghost
+        #: Of the weights only shapes are known.
+        self.ghost = ghost
         self._known: dict[tuple[str, int, tuple[Shim, ...]], Outcome] = {}
         #: Weights of every trial that is given none of its own: what was mended so far.
         self.standing: Weights | None = None
@@ -121,11 +126,14 @@ class Trials:
             return known
         if self.exhausted:
             return None
+        outcome = self.load(self.overlays.with_config(config, weights), shims, ghost=bool(weights))
+        if outcome is not None:
+            self._known[key] = outcome
+        return outcome
+
+    def load(self, directory: Path, shims: tuple[Shim, ...], *, ghost: bool) -> Outcome | None:
+        """Load ``directory`` once with ``shims`` alone, in any case; None where that did not end."""
         self.count += 1
-        directory = self.overlays.with_config(config, weights)
-        ghost = self._ghost or bool(weights)
+        ghost = self.ghost or ghost
         run = self._first.successor().take(self._process.request(load=str(directory), ghost=ghost, shims=shims))
-        if run.outcome is None:
-            return None
-        self._known[key] = outcome_of(run, directory)
-        return self._known[key]
+        return outcome_of(run, directory) if run.outcome is not None else None

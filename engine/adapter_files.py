@@ -41,6 +41,7 @@ def adapter_for(report: Report, located: Located, mend: Mend, fixes: Sequence[Fi
         config_patch=mend.config_patch,
         weight_map=mend.weight_map,
         shims=mend.shims,
+        environment=mend.environment,
         verified=verified,
     )
 
@@ -55,7 +56,8 @@ def adapter_files(adapter: Adapter, report: Report, located: Located) -> Adapter
     texts = {f"{stem}.py": python}
     try:
         text = write_adapter(adapter)
-        if read_adapter(text, "").weight_map == adapter.weight_map:
+        read = read_adapter(text, "")
+        if (read.weight_map, read.environment) == (adapter.weight_map, adapter.environment):
             texts[f"{stem}.yaml"] = text
     except (InvalidAdapter, UnicodeError):
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+from mlx_diagnose.adapters.config_text import patch_text
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import CopiedFile
 from mlx_diagnose.adapters.model_directory import WrittenDirectory, check_target, write_directory, write_texts
@@ -22,7 +24,7 @@ from mlx_diagnose.collectors.adapter_run import failure_of
 from mlx_diagnose.collectors.interpreter import choose
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.target import Located, is_loadable
-from mlx_diagnose.engine import registering
+from mlx_diagnose.engine import registering, remote_adapters
 from mlx_diagnose.engine.adapter_files import AdapterFiles, adapter_files, adapter_for
 from mlx_diagnose.engine.model import Fix, Report, Written, WrittenFile
 from mlx_diagnose.engine.options import Options
@@ -91,8 +93,10 @@ class _Order:
     @classmethod
     def of(cls, report: Report, options: Options, out: Path | None, progress: Callable[[str], None]) -> _Order:
         fixes = chosen(report)
-        located = target_collector.locate(options.model, options.revision)
-        return cls(report, options, located, fixes, mend_of(fixes), out, progress)
+        mend = mend_of(fixes)
+        # One of the variables may say where the hub cache is.
+        located = target_collector.locate(options.model, options.revision, {**os.environ, **mend.environment})
+        return cls(report, options, located, fixes, mend, out, progress)
 
     @property
     def nothing(self) -> Written | None:
@@ -101,10 +105,12 @@ class _Order:
             return Written(None, True, "the model loads; there is nothing to mend")
         if self.located.directory is None or (self.mend.empty and not self.patches):
             return self.written(None, _not_written(self.report, self.fixes))
-        if self.located.source == "hub" and not is_loadable(self.located.directory):
-            download = f"hf download {self.located.model}"
-            return self.written(None, f"the weights are not on this machine: {download}, then ask for the fix again")
         return None
+
+    @property
+    def remote(self) -> bool:
+        """The weights are on the hub only: what changes files of the model changes them while it is loaded."""
+        return self.located.source == "hub" and not is_loadable(self.located.directory)
 
     @cached_property
     def target(self) -> Path:
@@ -139,6 +145,8 @@ class _Order:
 
     def carry_out(self) -> WrittenDirectory:
         """Write it. Raises UnwritableError where it cannot be written or does not load."""
+        if self.remote:
+            return self._remote_adapter()
         if self.mend.changes_files:
             return self._mended_copy()
         if self.mend.empty:
@@ -149,13 +157,38 @@ class _Order:
             raise UnwritableError("adapter-fails", "The adapter does not load the model.", why=f"Reason: {failure}.")
         return write_texts(self.target, {**self.adapters.texts, **self.patch_texts})
 
+    def _remote_adapter(self) -> WrittenDirectory:
+        """An adapter that downloads the model when it is used, and config.json as it should be, to publish."""
+        self.progress("trying the adapter on the headers of the weights")
+        failure = remote_adapters.failure_of(self.options, self.located, self.adapters.python, self.progress)
+        if failure is not None:
+            raise UnwritableError(
+                "adapter-not-proven",
+                "The weights are not on this machine, and the adapter was not seen to load them from their headers.",
+                why=f"Reason: {failure}.",
+                next_step=f"hf download {self.located.model}, then ask for the fix again.",
+            )
+        self.note = (
+            "its weights are not on this machine: seen to load from their headers, whose values were not read; "
+            "the adapter downloads them when it is used"
+        )
+        return write_texts(self.target, {**self.adapters.texts, **self._patched_config})
+
+    @property
+    def _patched_config(self) -> dict[str, str]:
+        assert self.located.directory is not None
+        if not self.mend.config_patch:
+            return {}
+        text = (self.located.directory / "config.json").read_text(encoding="utf-8")
+        return {"config.json": patch_text(text, self.mend.config_patch)}
+
     def _mended_copy(self) -> WrittenDirectory:
         original = self.located.directory
         assert original is not None
 
         def accept(staged: Path, files: Sequence[CopiedFile]) -> dict[str, str]:
             self.progress("loading what was written")
-            _must_load(self.report, self.options, self.located, staged, self.mend.shims)
+            _must_load(self.report, self.options, self.located, staged, self.mend)
             names = tuple(fix.id for fix in self.fixes)
             self.entry = replace(registering.entry_of(self.report, staged, self.mend), directory=str(self.target))
             texts = {
@@ -177,9 +210,11 @@ class _Order:
         """All that would be written, as text."""
         assert self.located.directory is not None
         parts = []
-        if self.mend.changes_files:
+        if self.mend.changes_files and not self.remote:
             parts.append(preview(self.located.directory, self.mend, self.target))
         texts = {**({} if self.mend.empty else self.adapters.texts), **self.patch_texts}
+        if self.remote:
+            texts |= self._patched_config
         parts += [f"{name}:\n\n{text}" for name, text in texts.items()]
         return "\n".join(parts)
 
@@ -211,6 +246,7 @@ def mend_of(fixes: Sequence[Fix]) -> Mend:
         config_patch=tuple(chain.from_iterable(fix.config_patch for fix in fixes)),
         weight_map=tuple(chain.from_iterable(fix.weight_map for fix in fixes)),
         shims=tuple(dict.fromkeys(fix.shim for fix in fixes if fix.shim)),
+        environment={name: value for fix in fixes for name, value in fix.environment.items()},
     )
 
 
@@ -235,7 +271,7 @@ def default_target(located: Located) -> Path:
 
 
 def _change(fix: Fix) -> tuple[object, ...]:
-    return fix.config_patch, fix.weight_map, fix.shim, fix.command
+    return fix.config_patch, fix.weight_map, fix.shim, fix.command, tuple(sorted(fix.environment.items()))
 
 
 def _packages(report: Report) -> list[Fix]:
@@ -254,10 +290,10 @@ def _not_written(report: Report, fixes: Sequence[Fix]) -> str:
     return "there is no fix that could be tried"
 
 
-def _must_load(report: Report, options: Options, located: Located, staged: Path, shims: tuple[str, ...]) -> None:
+def _must_load(report: Report, options: Options, located: Located, staged: Path, mend: Mend) -> None:
     """Load the finished copy in a fresh process. Raises UnwritableError where it does not load."""
     copy = replace(located, load=str(staged), directory=staged, name=staged.name, source="directory")
-    run = _load(report, options, copy, shims=shims)
+    run = _load(report, options, copy, mend=mend)
     if not run.loads:
         said = run.chain[0] if run.chain else None
         told = f"{said['type']}: {said['message']}" if said else "the process ended"
@@ -272,15 +308,19 @@ def _must_load(report: Report, options: Options, located: Located, staged: Path,
 
 
 def _load(
-    report: Report, options: Options, located: Located, packages: Path | None = None, shims: tuple[str, ...] = ()
+    report: Report, options: Options, located: Located, packages: Path | None = None, mend: Mend | None = None
 ) -> LoadRun:
     """One load by the patient's own loader, in a fresh process."""
     from mlx_diagnose.engine.patients import start
 
+    mend = mend or Mend()
+    shims = mend.shims
     if any(finding.failure_class == "dependency/backend" for finding in report.findings):
         shims = ("metal-kernels", *shims)
     options = replace(options, category=report.target.category if options.category is None else options.category)
-    with start(options, choose(options.python), located, shims, packages=packages) as process:
+    with start(
+        options, choose(options.python), located, shims, packages=packages, variables=mend.environment
+    ) as process:
         return LoadRun().take(process.messages())
 
 

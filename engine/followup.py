@@ -305,8 +305,9 @@ class _Course:
         assert directory is not None
         context.progress("confirming the fix in a fresh process")
         copy = replace(context.located, load=str(directory), directory=directory)
+        ghost = bool(bench.standing) and not outcome.rewritten
         shims = (*(["metal-kernels"] if self._shimmed_at is not None else []), *mending.shims_of(used))
-        with start(context.options, context.interpreter, copy, shims, ghost=bool(bench.standing)) as process:
+        with start(context.options, context.interpreter, copy, shims, ghost=ghost) as process:
             run = LoadRun().take(process.messages())
         again = outcome_of(run, directory)
         self.used = used if again.loads else ()

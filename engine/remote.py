@@ -7,14 +7,14 @@ repositories. These are looked at in the same way, and the model is loaded again
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.load import LoadRun
-from mlx_diagnose.collectors.process import PatientProcess
+from mlx_diagnose.collectors.process import Message, PatientProcess
 from mlx_diagnose.collectors.target import Located, is_loadable, offline_by_user
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.options import Options
@@ -75,8 +75,11 @@ class Remote:
             return located
         return replace(located, state="present", directory=model.scratch.directory, cache=self._cache)
 
-    def load_further(self, run: LoadRun, process: PatientProcess) -> LoadRun:
-        """Fetch what ``run`` turned out to need and load again, as long as something new comes."""
+    def load_further(self, run: LoadRun, process: PatientProcess, script: Path | None = None) -> LoadRun:
+        """Fetch what ``run`` turned out to need and load again, as long as something new comes.
+
+        With ``script`` it is that program that loads the model, as an adapter does.
+        """
         if self._located.model not in self.models or self.models[self._located.model].scratch is None:
             return run
         self._client.extend(SECONDS)
@@ -89,9 +92,13 @@ class Remote:
                 return run if run.loads or not unseen else _undecided(run, unseen[0])
             process.forget_output()
             self._progress("loading the model lazily, with what it asked for")
-            request = process.request(load=self._located.load, ghost=True, revision=self._revision, traced=self._traced)
-            run = run.successor().take(request)
+            run = run.successor().take(self._request(process, script))
         return run
+
+    def _request(self, process: PatientProcess, script: Path | None) -> Iterator[Message]:
+        if script is not None:
+            return process.request(probe="script", script=str(script), ghost=True)
+        return process.request(load=self._located.load, ghost=True, revision=self._revision, traced=self._traced)
 
     def _fetch(self, run: LoadRun) -> bool:
         from mlx_diagnose.collectors import hub

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from mlx_diagnose.collectors.package_copy import copy_package, package_folder
 from mlx_diagnose.engine.model import Fact, Report
 
 _PACKAGE = "mlx_audio"
+_PATH_AS_TEXT = re.compile(r"'(Posix|Windows|)Path' object has no attribute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +34,34 @@ def patches_for(
     if folder is None:
         return []
     version = report.patient.packages.get("mlx-audio", "unknown")
-    made: list[SourcePatch] = []
-    for wish in wanted:
-        for file in wish.files:
+    made = [list(_patches(folder, wish, version)) for wish in wanted]
+    whole = list({patch.file: patch for patches in reversed(made) for patch in patches}.values())
+    # One defect is more likely than several; what answers one kind of defect is tried alone first.
+    tried: list[list[SourcePatch]] = []
+    for patches in [*made, whole]:
+        if not patches or patches in tried:
+            continue
+        tried.append(patches)
+        progress("trying a patched copy of mlx-audio")
+        with tempfile.TemporaryDirectory(prefix="diagnose-patched-") as scratch:
+            copy_package(folder, Path(scratch))
+            for patch in patches:
+                apply_to(Path(scratch), patch)
+            if loads(Path(scratch)):
+                return patches
+    return []
+
+
+def _patches(folder: Path, wish: Wanted, version: str) -> Iterator[SourcePatch]:
+    """What a codemod makes of the files that are there, which may be given as patterns."""
+    for pattern in wish.files:
+        for path in sorted(folder.glob(pattern)):
             try:
-                patch = make_patch(folder, file, wish.codemod, version, wish.line)
+                patch = make_patch(folder, path.relative_to(folder).as_posix(), wish.codemod, version, wish.line)
             except PatchRefused:
                 continue
-            if patch is not None and all(other.file != patch.file for other in made):
-                made.append(patch)
-    if not made:
-        return []
-    progress("trying a patched copy of mlx-audio")
-    with tempfile.TemporaryDirectory(prefix="diagnose-patched-") as scratch:
-        copy_package(folder, Path(scratch))
-        for patch in made:
-            apply_to(Path(scratch), patch)
-        return made if loads(Path(scratch)) else []
+            if patch is not None:
+                yield patch
 
 
 def seen_of(report: Report) -> str:
@@ -76,11 +89,26 @@ def _wanted(report: Report) -> Iterator[Wanted]:
             files += [f"{inside}/{family}.py", f"{inside}/__init__.py"]
         yield Wanted("first-use", tuple(dict.fromkeys(files)))
     if inside is not None and any(fact.kind == "tensor_layout" and fact["sanitize_transposed"] for fact in facts):
-        yield Wanted("keep-fitting", (f"{inside}/{family}.py", f"{inside}/model.py"))
+        yield Wanted("keep-fitting", (f"{inside}/*.py",))
+    if inside is not None and any(_loses_scales(fact) for fact in facts):
+        yield Wanted("keep-packed", (f"{inside}/*.py",))
+    if any(_is_no_module(fact) for fact in facts):
+        yield Wanted("module-names", (f"{_PACKAGE}/utils.py",))
     if any(fact.kind == "release_defect" and fact["defect"] == "remapping-ignored" for fact in facts):
         yield Wanted("mapped-type", (f"{_PACKAGE}/utils.py", f"{_PACKAGE}/{category}/utils.py"))
     if said is not None and raised and said.type == "TypeError" and "unexpected keyword argument" in said.message:
         yield Wanted("known-keys", (raised,), said.line)
+    if said is not None and raised and said.type == "AttributeError" and _PATH_AS_TEXT.match(said.message):
+        yield Wanted("path-as-text", (raised,), said.line)
+
+
+def _loses_scales(fact: Fact) -> bool:
+    return fact.kind == "sanitize_loss" and fact["quantization_metadata"] is True and fact["wanted"] is True
+
+
+def _is_no_module(fact: Fact) -> bool:
+    """A part of a name with a dot in it was looked for as a module of a family."""
+    return fact.kind == "missing_module" and str(fact["module"]).startswith(_PACKAGE) and fact["kind_of"] == "family"
 
 
 def _at_import(fact: Fact) -> bool:

@@ -30,6 +30,7 @@ _HELPS = "it helps, but "
 _NOT_AGAIN = "it passed in a live session, but not in a fresh process"
 _SPENT = "not tried: the time for trials was spent"
 _VALUES = "not proven: the model reads values of the weights while it loads"
+_REWRITTEN = "; its weights were really rewritten for it, values included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,10 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
     if outcome is None:
         return replace(fix, reason=_SPENT)
     if outcome.run.value_read is not None:
-        return replace(fix, reason=_VALUES)
+        why = bench.why_not_rewritten if fix.weight_map else None
+        return replace(fix, reason=f"{_VALUES}, and {why}" if why else _VALUES)
     doubt = found.doubt(fix)
-    ghosts = _GHOSTS if fix.weight_map else ""
+    ghosts = "" if not fix.weight_map else _REWRITTEN if outcome.rewritten else _GHOSTS
     if not outcome.mends(base) and stage_index(outcome.stage) <= stage_index(base.stage):
         if outcome.stage == base.stage and outcome.mismatches < base.mismatches:
             helps = f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit"

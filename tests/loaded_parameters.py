@@ -1,7 +1,8 @@
 """What a model holds once the real, unwrapped loader has loaded it: ``python tests/loaded_parameters.py PATH ...``.
 
 One JSON line a path: ``{"path", "error", "parameters"}``; parameters by name as type, shape and
-SHA-256 of their bytes. With ``--adapter FILE`` the ``load`` of that file loads it instead.
+SHA-256 of their bytes. With ``--adapter FILE`` the ``load`` of that file loads it instead, or, for
+YAML, that of the run-time library.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -32,6 +34,10 @@ def loader(adapter: str | None) -> Callable[[str], Any]:
         from mlx_audio.tts.utils import load_model
 
         return lambda path: load_model(path, lazy=True, strict=True)  # type: ignore[arg-type]
+    if adapter.endswith(".yaml"):
+        from mlx_diagnose.adapters import load
+
+        return lambda path: load(path, Path(adapter), lazy=True)
     spec = importlib.util.spec_from_file_location("adapter_under_test", adapter)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx_diagnose.adapters.codemods._insertion import first_definition, with_function, with_import
+from mlx_diagnose.adapters.codemods._insertion import with_import
+from mlx_diagnose.adapters.codemods._sanitize import with_checked_result
 
 TITLE = "sanitize leaves tensors alone that have the model's layout already"
 CAUSE = (
@@ -39,67 +40,8 @@ def transform(source: str, line: int | None) -> str:
     import libcst as cst
 
     module = cst.parse_module(source)
-    changed = False
-
-    class Kept(cst.CSTTransformer):
-        def visit_FunctionDef(self, node: Any) -> bool:
-            return bool(node.name.value == "sanitize")
-
-        def leave_Return(self, original_node: Any, updated_node: Any) -> Any:
-            value = updated_node.value
-            if value is None or _kept(value):
-                return updated_node
-            arguments = [cst.Arg(cst.Name(name)) for name in ("self", "given")]
-            return updated_node.with_changes(value=cst.Call(cst.Name("keep_fitting"), [*arguments, cst.Arg(value)]))
-
-    body = list(module.body)
-    for number, row in enumerate(body):
-        if not (isinstance(row, cst.ClassDef) and row.name.value == "Model"):
-            continue
-        methods = []
-        for method in row.body.body:
-            if isinstance(method, cst.FunctionDef) and method.name.value == "sanitize" and _takes_weights(method):
-                kept: Any = method.visit(Kept())
-                if not kept.deep_equals(method):
-                    changed = True
-                    method = _with_given(kept)
-            methods.append(method)
-        body[number] = row.with_changes(body=row.body.with_changes(body=methods))
-    if not changed:
-        return source
-    module = module.with_changes(body=body)
-    module = with_function(module, _HELPER, first_definition(module.body))
-    return _with_tree_flatten(module).code  # type: ignore[no-any-return]
-
-
-def _kept(value: Any) -> bool:
-    import libcst as cst
-
-    return isinstance(value, cst.Call) and isinstance(value.func, cst.Name) and value.func.value == "keep_fitting"
-
-
-def _takes_weights(method: Any) -> bool:
-    """A method of self and the weights, not a static one."""
-    return [parameter.name.value for parameter in method.params.params][:1] == ["self"] and len(
-        method.params.params
-    ) == 2
-
-
-def _with_given(method: Any) -> Any:
-    """``given = dict(weights)`` as the first statement behind the docstring: sanitize may change what it is given."""
-    import libcst as cst
-
-    weights = method.params.params[1].name.value
-    statement = cst.parse_statement(f"given = dict({weights})\n")
-    rows = list(method.body.body)
-    first = rows[0]
-    documented = (
-        isinstance(first, cst.SimpleStatementLine)
-        and isinstance(first.body[0], cst.Expr)
-        and isinstance(first.body[0].value, cst.SimpleString)
-    )
-    at = 1 if documented else 0
-    return method.with_changes(body=method.body.with_changes(body=[*rows[:at], statement, *rows[at:]]))
+    made = with_checked_result(module, _HELPER, ("self", "given"))
+    return source if made is module else _with_tree_flatten(made).code  # type: ignore[no-any-return]
 
 
 def _with_tree_flatten(module: Any) -> Any:

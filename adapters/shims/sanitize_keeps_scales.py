@@ -1,7 +1,9 @@
-"""Scales and biases of packed weights survive sanitize: several families drop what they do not know.
+"""Packed weights survive sanitize as they are stored, with their scales and biases.
 
-mlx-audio quantises the layers that have scales, so without them a packed weight meets a plain layer.
-mlx-audio of all releases with ``mlx_audio.utils.apply_quantization``.
+sanitize of several families drops what the model, which is not quantised yet, has no place for, and
+transposes weights whose shape is another. mlx-audio quantises the layers that have scales, so without them a
+packed weight meets a plain layer (VibeVoice before 0.4.2, KugelAudio). mlx-audio of all releases with
+``mlx_audio.utils.apply_quantization``.
 """
 
 
@@ -19,16 +21,22 @@ def install():
         return weights
 
     def apply(model, config, weights, *args, **kwargs):
-        # A weight that sanitize only renamed is the same array still, which tells its old name.
-        names = {id(array): name for name, array in stored.items()}
-        for name in list(weights):
-            old = names.get(id(weights[name]), name)
-            if not name.endswith(".weight") or not old.endswith(".weight"):
+        # What sanitize only renamed is the same array still, which tells the new name of a layer.
+        names = {id(array): name for name, array in weights.items()}
+        for scales in [name for name in stored if name.endswith(".scales")]:
+            layer = scales[: -len("scales")]
+            parts = ("weight", "scales", "biases")
+            parts = {part: stored[layer + part] for part in parts if layer + part in stored}
+            renamed = [names[id(array)] for array in parts.values() if id(array) in names]
+            to = renamed[0].rpartition(".")[0] + "." if renamed else layer
+            made, packed = weights.get(to + "weight"), parts.pop("weight", None)
+            if made is None or packed is None:
                 continue
-            for ending in ("scales", "biases"):
-                kept = stored.get(old[: -len("weight")] + ending)
-                if kept is not None:
-                    weights.setdefault(name[: -len("weight")] + ending, kept)
+            if sorted(made.shape) != sorted(packed.shape) or made.dtype != packed.dtype:
+                continue
+            weights[to + "weight"] = packed
+            for part, array in parts.items():
+                weights.setdefault(to + part, array)
         return apply_quantization(model, config, weights, *args, **kwargs)
 
     utils.load_weights, utils.apply_quantization = load, apply

@@ -8,8 +8,30 @@ import importlib
 import json
 import os
 import shutil
+import sys
 import tempfile
+import warnings
 from pathlib import Path
+
+
+def set_variables(variables):
+    """Set variables of the environment, which libraries read while they are imported.
+
+    They stay set: what is fetched later, by the loaded model, needs them as well. A library
+    that was imported before may not see them.
+    """
+    changed = [name for name in variables if os.environ.get(name) != variables[name]]
+    libraries = ("huggingface_hub", "transformers", "mlx", "mlx_audio")
+    early = [name for name in libraries if name in sys.modules]
+    os.environ.update(variables)
+    if changed and early:
+        names, known = ", ".join(changed), ", ".join(early)
+        warnings.warn(
+            f"{known} was imported before {names} was set, and may not see it: load the model "
+            "before anything imports it, or set it for the whole process",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def find(model, revision=None):

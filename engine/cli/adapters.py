@@ -167,6 +167,7 @@ def _summary(adapter: Adapter) -> dict[str, object]:
         "families": adapter.families,
         "mlx_audio": adapter.mlx_audio,
         "shims": adapter.shims,
+        "environment": dict(adapter.environment),
         "verified": dict(adapter.verified),
         "source": adapter.source,
     }

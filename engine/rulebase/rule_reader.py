@@ -28,6 +28,7 @@ from mlx_diagnose.engine.rulebase.rule import (
     SubjectTemplate,
 )
 from mlx_diagnose.engine.rulebase.template import Template
+from mlx_diagnose.engine.rulebase.variables import refused
 from mlx_diagnose.engine.rulebase.when import WhenReader
 from mlx_diagnose.engine.rulebase.yaml_tree import Node, Tree, resolve
 from mlx_diagnose.engine.vocabulary import VOCABULARY
@@ -56,7 +57,6 @@ FIX_KEYS = ("kind", "title", "patch", "weight_map_for", "shim", "environment", "
 PATCH_KEYS = ("op", "key", "from", "pointer", "from_pointer", "json", "text", "value")
 
 RULE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 DEFAULT_CONFIDENCE = 0.8
 #: The kind of fix that these keys belong to.
 _KINDS_OF = {"weight_map_for": "weight-map", "shim": "loader-shim", "environment": "environment"}
@@ -312,8 +312,9 @@ class _RuleReader:
     def _environment(self, node: Node, scope: Scope) -> tuple[tuple[str, Template], ...]:
         found: list[tuple[str, Template]] = []
         for name, (key, value) in (self._tree.mapping(node, "environment") or {}).items():
-            if not VARIABLE.fullmatch(name):
-                self._tree.problem(key, f"{name!r} is not the name of a variable")
+            why = refused(name)
+            if why is not None:
+                self._tree.problem(key, why)
             text = scope.text(value, f"environment.{name}")
             if text is not None:
                 found.append((name, text))

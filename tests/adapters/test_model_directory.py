@@ -269,16 +269,6 @@ def test_a_target_that_cannot_be_made(model: Path, tmp_path: Path, untouched: Ca
     untouched()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_read_only_folder(model: Path, tmp_path: Path, untouched: Callable[[], None]) -> None:
-    folder = tmp_path / "read-only"
-    folder.mkdir(mode=0o500)
-    with pytest.raises(UnwritableError) as caught:
-        written(model, PATCH, folder / "out")
-    assert caught.value.reference == "cannot-write"
-    untouched()
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UnwritableError("mended-copy-fails", "It does not load.")])
 def test_nothing_is_left_of_what_was_refused_or_interrupted(
     model: Path, tmp_path: Path, untouched: Callable[[], None], error: BaseException

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ pytest.importorskip("libcst")
 from mlx_diagnose.adapters.codemods import codemod, names
 from mlx_diagnose.adapters.source_patch import PatchRefused, SourcePatch, apply_to, make_patch
 from mlx_diagnose.collectors.package_copy import copy_package, package_folder
+from tests.specimens.older_packages import OLDER, older
 
 LLAMA = "mlx_audio/tts/models/llama/llama.py"
 KOKORO = "mlx_audio/tts/models/kokoro/kokoro.py"
+KUGEL = "mlx_audio/tts/models/kugelaudio/kugelaudio.py"
 
 
 @pytest.fixture(scope="module")
@@ -28,28 +31,46 @@ def folder() -> Path:
     return found
 
 
-@pytest.fixture(params=["first-use", "known-keys", "keep-fitting"])
-def patch(request: pytest.FixtureRequest, folder: Path) -> SourcePatch:
-    """A patch of the installed release, one a codemod."""
-    file = LLAMA if request.param == "first-use" else KOKORO
-    rows = (folder / file).read_text().splitlines()
-    line = next((number for number, row in enumerate(rows, 1) if "**config.istftnet" in row), None)
-    made = make_patch(folder, file, request.param, "0.6.2", line)
+#: Codemods whose defect the installed release has, and those of older ones, with file and what the line has.
+INSTALLED = {"first-use": LLAMA, "keep-fitting": KOKORO, "keep-packed": KUGEL, "known-keys": KOKORO}
+LINES = {"known-keys": ("**config.istftnet", "known_keys(Decoder"), "path-as-text": ('.startswith("~")',)}
+OF_OLDER = {"mapped-type": "remapping-ignored", "module-names": "module-names", "path-as-text": "path-as-text"}
+
+
+@pytest.fixture(scope="module")
+def folders(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """The package that each codemod is for."""
+    made = {name: older(tmp_path_factory.mktemp(name), defect) for name, defect in OF_OLDER.items()}
+    return {**dict.fromkeys(INSTALLED, folder), **made}
+
+
+@pytest.fixture(params=[*INSTALLED, *OF_OLDER])
+def patch(request: pytest.FixtureRequest, folders: Mapping[str, Path]) -> SourcePatch:
+    """One patch a codemod."""
+    name = request.param
+    file = INSTALLED.get(name) or OLDER[OF_OLDER[name]].file
+    made = make_patch(folders[name], file, name, "0.6.2", line_of((folders[name] / file).read_text(), name))
     assert made is not None
     return made
 
 
+def line_of(text: str, codemod: str) -> int | None:
+    """Where the defect shows, for codemods that are told."""
+    words = LINES.get(codemod, ())
+    return next((number for number, row in enumerate(text.splitlines(), 1) if any(w in row for w in words)), None)
+
+
 def test_every_codemod_is_tested() -> None:
-    assert names() == ["first-use", "keep-fitting", "known-keys", "mapped-type"]
+    assert names() == sorted([*INSTALLED, *OF_OLDER])
 
 
 @pytest.mark.parametrize("program", [["git", "apply", "--check"], ["git", "apply"], ["patch", "-p1"]], ids=" ".join)
-def test_it_applies(patch: SourcePatch, folder: Path, tmp_path: Path, program: list[str]) -> None:
+def test_it_applies(patch: SourcePatch, folders: Mapping[str, Path], tmp_path: Path, program: list[str]) -> None:
     if shutil.which(program[0]) is None:
         pytest.skip(f"there is no {program[0]}")
     target = tmp_path / patch.file
     target.parent.mkdir(parents=True)
-    shutil.copyfile(folder / patch.file, target)
+    shutil.copyfile(folders[patch.codemod] / patch.file, target)
     subprocess.run(program, cwd=tmp_path, input=patch.diff, text=True, check=True, capture_output=True)
     assert target.read_text() == (patch.old if "--check" in program else patch.new)
 
@@ -60,13 +81,13 @@ def test_it_is_minimal_and_made_once(patch: SourcePatch, tmp_path: Path) -> None
     target = tmp_path / patch.file
     target.parent.mkdir(parents=True)
     target.write_text(patch.new)
-    rows = patch.new.splitlines()
-    line = next((number for number, row in enumerate(rows, 1) if "known_keys(Decoder" in row), None)
+    line = line_of(patch.new, patch.codemod)
     assert make_patch(tmp_path, patch.file, patch.codemod, "0.6.2", line) is None
     compile(patch.new, patch.file, "exec")
 
 
-def test_it_is_for_one_file_alone(patch: SourcePatch, folder: Path, tmp_path: Path) -> None:
+def test_it_is_for_one_file_alone(patch: SourcePatch, folders: Mapping[str, Path], tmp_path: Path) -> None:
+    folder = folders[patch.codemod]
     copy_package(folder, tmp_path)
     apply_to(tmp_path, patch)
     assert (tmp_path / patch.file).read_text() == patch.new
@@ -76,8 +97,10 @@ def test_it_is_for_one_file_alone(patch: SourcePatch, folder: Path, tmp_path: Pa
     assert caught.value.reference == "source-differs"
 
 
-def test_the_regression_test_fails_before_and_passes_after(patch: SourcePatch, folder: Path, tmp_path: Path) -> None:
-    copy_package(folder, tmp_path)
+def test_the_regression_test_fails_before_and_passes_after(
+    patch: SourcePatch, folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    copy_package(folders[patch.codemod], tmp_path)
     texts = patch.texts("TypeError: x")
     assert sorted(texts) == sorted(
         [f"{patch.stem}.patch", f"{patch.stem}.md", f"test_{patch.stem.replace('-', '_')}.py"]
@@ -217,3 +240,25 @@ def test_the_remapping_comes_before_the_name() -> None:
     assert space["get_model_class"]("csm", ["checkpoint"], "tts", {"csm": "sesame"}) == "sesame"
     assert "    # Parts of the name.\n    if model_type_mapped is not None:\n" in made
     assert codemod("mapped-type").transform(made, None) == made
+
+
+def test_scales_and_layouts_can_be_kept_by_one_sanitize() -> None:
+    made = codemod("keep-packed").transform(codemod("keep-fitting").transform(SANITIZE, None), None)
+    assert "return keep_packed(given, keep_fitting(self, given, {k: v" in made
+    assert made.count("given = dict(weights)") == 1
+    assert codemod("keep-fitting").transform(made, None) == made
+    assert codemod("keep-packed").transform(made, None) == made
+
+
+def test_only_what_may_be_a_path_is_taken_as_text() -> None:
+    rows = [
+        "a = path.lower()",
+        "b = self.path.split('/')[0]",
+        "c = path.replace(x)",
+        "d = f().lower()",
+        "e = 'x'.lower()",
+    ]
+    source = "\n".join([*rows, ""])
+    found = [codemod("path-as-text").transform(source, line).splitlines()[line - 1] for line in range(1, 6)]
+    assert found == ["a = str(path).lower()", "b = str(self.path).split('/')[0]", *rows[2:]]
+    assert codemod("path-as-text").transform(source, None) == source

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_diagnose.engine.fixing import write_fixes
 from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
@@ -21,6 +22,7 @@ from mlx_diagnose.engine.report.json import to_json
 from tests.hub import HubServer, Repository
 from tests.specimens import make_specimen
 
+ROOT = Path(__file__).parents[2]
 REPO = "org/Soprano-80M-bf16"
 _HF = "import sys; from huggingface_hub.cli.hf import main; sys.argv[0] = 'hf'; main()"
 
@@ -156,6 +158,15 @@ def test_the_cache_of_another_program(tmp_path: Path, snapshot: Path, monkeypatc
     assert (report.verdict, root.failure_class) == ("fails", "hub/offline-uncached")
     command = str(root.fixes[0].command)
     assert command == f"export HF_HUB_CACHE={snapshot.parents[2]}"
+    asked = Options(model=REPO, timeout=120, offline=True)
+    written, error = write_fixes(report, asked, tmp_path / "mended")
+    assert error is None and written.written is not None and written.written.loads
+    for ending in ("py", "yaml"):
+        (adapter,) = (tmp_path / "mended").glob(f"adapter_*.{ending}")
+        words = [sys.executable, str(ROOT / "tests" / "loaded_parameters.py"), "--adapter", str(adapter), REPO]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["error"] is None
+        assert "RuntimeWarning" not in done.stderr
     monkeypatch.setenv(*command.removeprefix("export ").split("="))
     assert examine().verdict == "loads"
 

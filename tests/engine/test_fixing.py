@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -27,7 +28,8 @@ from mlx_diagnose.engine.report.json import from_json, to_json
 from tests.adapters import stored
 from tests.specimens import make_specimen
 from tests.specimens.hub import environment, snapshot
-from tests.specimens.mutants import mutate
+from tests.specimens.mutants import mutate, quantised
+from tests.specimens.older_packages import older
 from tests.specimens.recipe import Specimen
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +180,89 @@ def test_weights_with_other_names_and_layouts(specimen: Callable[[str], Specimen
     assert mended == original
 
 
+def _only_shim(report: Report) -> Report:
+    """``report`` as if a loader shim were all that was found to help, and changes of the model's files were not."""
+    findings = [
+        replace(finding, fixes=tuple(fix for fix in finding.fixes if not fix.config_patch and not fix.weight_map))
+        for finding in report.findings
+    ]
+    left = {fix.id for finding in findings for fix in finding.fixes}
+    return replace(report, findings=findings, mends=[name for name in report.mends if name in left])
+
+
+@pytest.mark.parametrize(
+    ("shim", "family", "kind", "options"),
+    [
+        ("codec-when-used", "llama", "companion-missing", {"repository": "mlx-community/snac_24khz"}),
+        ("unknown-keys-dropped", "kokoro", "key-unknown", {"path": "istftnet.gen_istft_win_size", "value": 20}),
+        ("sanitize-keeps-layout", "kokoro", "mlx-layout", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_loader_shim_gives_back_the_parameters_of_the_whole_model(
+    specimen: Callable[[str], Specimen],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shim: str,
+    family: str,
+    kind: str,
+    options: dict[str, Any],
+) -> None:
+    """Both forms of the adapter load the broken model, as it lies there."""
+    whole = specimen(family)
+    (expected,) = parameters(whole.path)
+    mutant = mutate(whole, kind, tmp_path / "broken", **options).specimen
+    for name, value in mutant.environment.items():
+        monkeypatch.setenv(name, value)
+    asked = Options(model=str(mutant.path), timeout=120)
+    report, error = write_fixes(_only_shim(diagnose(asked)), asked, tmp_path / "out")
+    assert error is None
+    assert report.written is not None and report.written.loads
+    assert {fix.shim for fix in chosen(report)} == {shim}
+    for ending in ("py", "yaml"):
+        (adapter,) = (tmp_path / "out").glob(f"adapter_*.{ending}")
+        (found,) = parameters(mutant.path, adapter=adapter)
+        if kind == "mlx-layout":  # written anew, so its values are others
+            assert {name: row[:2] for name, row in found.items()} == {name: row[:2] for name, row in expected.items()}
+        else:
+            assert found == expected
+
+
+def test_a_quantised_model_whose_scales_sanitize_drops(
+    specimen: Callable[[str], Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KugelAudio: sanitize drops the scales of lm_head and transposes what is packed. A shim and a patch mend both."""
+    whole = specimen("kugelaudio")
+    packed = quantised(whole, tmp_path / "packed")
+    report = fixed(packed.path, tmp_path / "out")
+    assert report.written is not None and report.written.loads
+    assert [fix.shim for fix in chosen(report)] == ["sanitize-keeps-scales"]
+    held = stored.read(next(packed.path.glob("*.safetensors")))
+    kept = {name: array for name, array in held.items() if name.rpartition(".")[0] + ".scales" in held}
+    expected = {
+        name.removeprefix("model."): hashlib.sha256(array.tobytes()).hexdigest() for name, array in kept.items()
+    }
+    assert {"lm_head.scales", "language_model.layers.0.mlp.up_proj.weight"} <= set(expected)
+    for ending in ("py", "yaml"):
+        (adapter,) = (tmp_path / "out").glob(f"adapter_*.{ending}")
+        (found,) = parameters(packed.path, adapter=adapter)
+        assert {name: found[name][2] for name in expected} == expected
+    _apply(next((tmp_path / "out").glob("keep-packed-*.patch")), package_folder(sys.executable), tmp_path / "patched")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "patched"))
+    assert parameters(packed.path) == [found]
+
+
+def _apply(file: Path, folder: Path | None, patched: Path) -> None:
+    """The patch in ``file`` applied by git to a copy of the package in ``folder``, whose other files are links."""
+    assert folder is not None
+    copy_package(folder, patched)
+    changed = next(row[6:] for row in file.read_text().splitlines() if row.startswith("+++ b/"))
+    (patched / changed).unlink()
+    shutil.copyfile(folder / changed, patched / changed)
+    subprocess.run(["git", "apply", "--check", str(file)], cwd=patched, check=True)
+    subprocess.run(["git", "apply", str(file)], cwd=patched, check=True)
+
+
 @pytest.mark.parametrize(
     ("family", "kind", "options", "patch"),
     [
@@ -203,18 +288,43 @@ def test_a_defect_of_mlx_audio_gets_a_patch_with_which_the_model_loads(
     report = fixed(mutant.path)
     assert report.written is not None and report.written.path is not None and report.written.loads
     (file,) = Path(report.written.path).rglob(f"{patch}.patch")
-    # Applied by git to a copy of the package, the unmodified rest of which loads the broken model.
-    folder = package_folder(sys.executable)
-    assert folder is not None
-    copy_package(folder, tmp_path / "patched")
-    changed = next(row[6:] for row in file.read_text().splitlines() if row.startswith("+++ b/"))
-    (tmp_path / "patched" / changed).unlink()
-    shutil.copyfile(folder / changed, tmp_path / "patched" / changed)
-    subprocess.run(["git", "apply", "--check", str(file)], cwd=tmp_path / "patched", check=True)
-    subprocess.run(["git", "apply", str(file)], cwd=tmp_path / "patched", check=True)
+    # The unmodified rest of the package loads the broken model.
+    _apply(file, package_folder(sys.executable), tmp_path / "patched")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "patched"))
     (loaded,) = parameters(mutant.path)
     assert loaded
+
+
+@pytest.mark.parametrize(
+    ("defect", "family", "name", "model_type", "patch"),
+    [
+        ("remapping-ignored", "sesame", "some-voice", "csm", "mapped-type-utils"),
+        ("path-as-text", "soprano", "Soprano-80M-bf16", "soprano", "path-as-text-soprano"),
+    ],
+)
+def test_a_defect_of_an_older_release_gets_a_patch_as_well(
+    specimen: Callable[[str], Specimen],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    defect: str,
+    family: str,
+    name: str,
+    model_type: str,
+    patch: str,
+) -> None:
+    pytest.importorskip("libcst")
+    whole = specimen(family)
+    expected = parameters(whole.path)
+    path = broken(whole, tmp_path / "broken", lambda config: config.__setitem__("model_type", model_type))
+    path = path.rename(path.with_name(name))
+    folder = older(tmp_path / "older", defect)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    report = fixed(path, tmp_path / "out" / name)
+    assert report.written is not None and report.written.loads
+    (file,) = (tmp_path / "out").rglob(f"{patch}.patch")
+    _apply(file, folder, tmp_path / "patched")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "patched"), str(folder)]))
+    assert parameters(path) == expected
 
 
 @pytest.mark.parametrize("folder", ["models", "hub", "hub/models"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +27,8 @@ from mlx_diagnose.engine.remote import Remote
 from mlx_diagnose.engine.report.json import to_json
 from tests.hub import Content, HubServer, Repository, User
 from tests.hub.models import publish, use
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -103,11 +106,40 @@ def test_a_fault_of_the_config_is_found_and_its_fix_verified_without_a_weight(
     assert report.findings[0].fixes[0].applicability == "verified"
     assert report.network["bytes"] < 100_000
 
-    # A copy without weights is no model: nothing is written.
-    written = write_fixes(report, Options(model=model), tmp_path / "mended")[0].written
-    assert written is not None
-    assert (written.path, written.loads) == (None, False)
-    assert f"hf download {model}" in str(written.reason)
+    # A copy without weights is no model: an adapter is written, and the config to publish; still without a weight.
+    bytes_before = hub.sent
+    asked = Options(model=model, timeout=120)
+    written = write_fixes(report, asked, tmp_path / "mended")[0].written
+    assert written is not None and written.loads and "headers" in str(written.reason)
+    assert hub.sent - bytes_before < 100_000
+    names = {file.name for file in (tmp_path / "mended").iterdir()}
+    assert names == {"adapter_soprano_80m_bf16.py", "adapter_soprano_80m_bf16.yaml", "config.json"}
+    config["num_hidden_layers"] = config.pop("n_layers")
+    assert json.loads((tmp_path / "mended" / "config.json").read_text()) == config
+
+    # Used, it downloads the model by the hub's own client, and loads what the whole model holds.
+    found = []
+    for ending in ("py", "yaml"):
+        (adapter,) = (tmp_path / "mended").glob(f"adapter_*.{ending}")
+        words = [sys.executable, str(ROOT / "tests" / "loaded_parameters.py"), "--adapter", str(adapter), model]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        outcome = json.loads(done.stdout)
+        assert outcome["error"] is None
+        found.append(outcome["parameters"])
+    assert found[0] == found[1] and len(found[0]) >= 40
+
+
+def test_an_adapter_that_cannot_be_proven_is_not_written(hub: HubServer, home: Path, tmp_path: Path) -> None:
+    model, made = publish(hub, "soprano", tmp_path / "made")
+    config = json.loads((made.path / "config.json").read_text())
+    config["n_layers"] = config.pop("num_hidden_layers")
+    (made.path / "config.json").write_text(json.dumps(config))
+    hub.add(Repository.from_directory(model, made.path))
+    report = examine(model)
+    asked = Options(model=model, timeout=120, offline=True)
+    written, error = write_fixes(report, asked, tmp_path / "mended")
+    assert written.written is not None and not written.written.loads
+    assert error is not None and f"hf download {model}" in error.next_step
     assert not (tmp_path / "mended").exists()
 
 
