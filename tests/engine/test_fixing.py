@@ -194,7 +194,7 @@ def _only_shim(report: Report) -> Report:
     ("shim", "family", "kind", "options"),
     [
         ("codec-when-used", "llama", "companion-missing", {"repository": "mlx-community/snac_24khz"}),
-        ("unknown-keys-dropped", "kokoro", "key-unknown", {"path": "istftnet.gen_istft_win_size", "value": 20}),
+        ("unknown-keys-dropped", "voxcpm", "key-unknown", {"path": "lm_config.num_experts", "value": 8}),
         ("sanitize-keeps-layout", "kokoro", "mlx-layout", {}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
