@@ -25,10 +25,13 @@ def install():
         names = {id(array): name for name, array in weights.items()}
         for scales in [name for name in stored if name.endswith(".scales")]:
             layer = scales[: -len("scales")]
-            parts = ("weight", "scales", "biases")
-            parts = {part: stored[layer + part] for part in parts if layer + part in stored}
-            renamed = [names[id(array)] for array in parts.values() if id(array) in names]
-            to = renamed[0].rpartition(".")[0] + "." if renamed else layer
+            parts = {}
+            for part in ("weight", "scales", "biases"):
+                if layer + part in stored:
+                    parts[part] = stored[layer + part]
+            renamed = [names.get(id(array)) for array in parts.values()]
+            now = next((name for name in renamed if name is not None), scales)
+            to = now[: now.rindex(".") + 1]
             made, packed = weights.get(to + "weight"), parts.pop("weight", None)
             if made is None or packed is None:
                 continue

@@ -61,7 +61,13 @@ def formatted(text: str) -> str:
 
 @pytest.mark.parametrize(
     "adapter",
-    [FULL, Adapter("bare"), Adapter("shims", shims=shims.names()), Adapter("c", config_patch=PATCH)],
+    [
+        FULL,
+        Adapter("bare"),
+        Adapter("shims", shims=shims.names()),
+        Adapter("e", environment={"HF_HUB_CACHE": 'a"\n', "A": "b"}),
+        Adapter("c", config_patch=PATCH),
+    ],
     ids=lambda a: a.name,
 )
 def test_it_is_formatted_and_without_faults(adapter: Adapter, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from mlx_diagnose.adapters.model_directory import write_directory
 from mlx_diagnose.adapters.registry import read as read_entry
 from mlx_diagnose.collectors.package_copy import copy_package, package_folder
 from mlx_diagnose.collectors.target import locate
+from mlx_diagnose.engine import bench
 from mlx_diagnose.engine.fixing import chosen, default_target, show_fixes, write_fixes
 from mlx_diagnose.engine.model import Finding, Fix, Report
 from mlx_diagnose.engine.options import Options
@@ -325,6 +326,35 @@ def test_a_defect_of_an_older_release_gets_a_patch_as_well(
     _apply(file, folder, tmp_path / "patched")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "patched"), str(folder)]))
     assert parameters(path) == expected
+
+
+def _reading_values(specimen: Callable[[str], Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint with a prefix too many, for a sanitize that reads values: hollow weights prove nothing there."""
+    mutant = mutate(specimen("soprano"), "prefix-added", tmp_path / "broken", prefix="module.").specimen
+    monkeypatch.setenv("PYTHONPATH", str(older(tmp_path / "older", "values-read")))
+    return mutant.path
+
+
+def test_where_values_are_read_the_weights_are_really_rewritten_for_a_trial(
+    specimen: Callable[[str], Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _reading_values(specimen, tmp_path, monkeypatch)
+    report = fixed(path, tmp_path / "out" / path.name)
+    (fix,) = chosen(report)
+    assert "values included" in str(fix.reason)
+    assert parameters(tmp_path / "out" / path.name) == parameters(tmp_path / "whole" / path.name)
+
+
+def test_weights_that_are_too_large_for_that_are_not_rewritten_and_the_fix_says_so(
+    specimen: Callable[[str], Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _reading_values(specimen, tmp_path, monkeypatch)
+    monkeypatch.setattr(bench, "MAX_REWRITTEN", 1000)
+    report = diagnose(Options(model=str(path), timeout=120))
+    assert not report.mends
+    (fix,) = [fix for finding in report.findings for fix in finding.fixes if fix.weight_map]
+    assert fix.applicability == "unverified"
+    assert "are more than the 0 GB that are rewritten for a trial" in str(fix.reason)
 
 
 @pytest.mark.parametrize("folder", ["models", "hub", "hub/models"])

@@ -66,6 +66,24 @@ def _has_model_module(module_path):
 """,
         },
     ),
+    "values-read": Older(
+        "0.6.2",
+        "mlx_audio/tts/models/soprano/soprano.py",
+        {
+            "Model.sanitize": """\
+    def sanitize(self, weights: dict) -> dict:
+        sanitized = {}
+        for name, array in weights.items():
+            name = name.removeprefix("model.")
+            if name.startswith("decoder."):
+                array = mx.array(array.astype(mx.float32).tolist())
+            elif not name.startswith("language_model."):
+                name = "language_model." + name
+            sanitized[name] = array
+        return sanitized
+"""
+        },
+    ),
     "path-as-text": Older(
         "0.6.2",
         "mlx_audio/tts/models/soprano/soprano.py",
