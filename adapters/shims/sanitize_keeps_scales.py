@@ -35,7 +35,8 @@ def install():
             made, packed = weights.get(to + "weight"), parts.pop("weight", None)
             if made is None or packed is None:
                 continue
-            if sorted(made.shape) != sorted(packed.shape) or made.dtype != packed.dtype:
+            same_axes = sorted(made.shape) == sorted(packed.shape)
+            if made.dtype != packed.dtype or not same_axes:
                 continue
             weights[to + "weight"] = packed
             for part, array in parts.items():

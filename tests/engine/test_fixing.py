@@ -352,9 +352,9 @@ def test_weights_that_are_too_large_for_that_are_not_rewritten_and_the_fix_says_
     monkeypatch.setattr(bench, "MAX_REWRITTEN", 1000)
     report = diagnose(Options(model=str(path), timeout=120))
     assert not report.mends
-    (fix,) = [fix for finding in report.findings for fix in finding.fixes if fix.weight_map]
-    assert fix.applicability == "unverified"
-    assert "are more than the 0 GB that are rewritten for a trial" in str(fix.reason)
+    fixes = [fix for finding in report.findings for fix in finding.fixes if fix.weight_map]
+    assert {fix.applicability for fix in fixes} == {"unverified"}
+    assert any("are more than the 0 GB that are rewritten for a trial" in str(fix.reason) for fix in fixes)
 
 
 @pytest.mark.parametrize("folder", ["models", "hub", "hub/models"])
