@@ -8,6 +8,7 @@ disagree, packed weights meet parameters of another width.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from mlx_diagnose.collectors.packing import Packing, joined
@@ -18,8 +19,9 @@ from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
-#: Facts of one kind.
+#: Facts of one kind; layers that want an entry of their own.
 MAX_FACTS = 100
+MAX_ENTRIES = 2000
 
 
 def collect(
@@ -200,6 +202,9 @@ def _possible(reading: Reading, declared: Packing | None) -> Sequence[Packing]:
 
 def _layer_disagrees(memory: WorkingMemory, block: Block, members: Sequence[Reading]) -> None:
     first = members[0]
+    if first.certain and first.actual is not None:
+        for reading in members:
+            _entry(memory, block, reading.name, settings(first.actual))
     _disagree(
         memory,
         "layer",
@@ -212,6 +217,25 @@ def _layer_disagrees(memory: WorkingMemory, block: Block, members: Sequence[Read
     )
 
 
+def settings(packing: Packing) -> dict[str, object]:
+    """What the block says of a layer packed so."""
+    mode = {} if packing.mode == "affine" else {"mode": packing.mode}
+    return {"group_size": packing.group_size, "bits": packing.bits, **mode}
+
+
+def _entry(memory: WorkingMemory, block: Block, layer: str, wanted: object) -> None:
+    """One fact for an entry that a layer wants in the block, by its path in the model."""
+    if len(memory.of("quantization_entry")) < MAX_ENTRIES and layer == clean(layer):
+        path = layer.replace("~", "~0").replace("/", "~1")
+        memory.add(
+            "quantization_entry",
+            Provenance("quantization", path=layer),
+            layer=layer,
+            pointer=f"/{block.key}/{path}",
+            entry=json.dumps(wanted),
+        )
+
+
 def _plain_overrides(memory: WorkingMemory, block: Block, readings: Sequence[Reading], stored: TensorTable) -> None:
     """Layers that the block names as quantised and the checkpoint holds plain."""
     packed = {path for reading in readings for path in (reading.name, reading.layer.path)}
@@ -220,6 +244,8 @@ def _plain_overrides(memory: WorkingMemory, block: Block, readings: Sequence[Rea
         for path, entry in block.layers.items()
         if not entry.plain and path not in packed and joined(path, "weight") in stored
     ]
+    for path in plain:
+        _entry(memory, block, path, False)
     if plain:
         _disagree(
             memory,

@@ -112,6 +112,11 @@ class Bench:
             self.standing, self.trials.standing, self.trials.shims = standing
 
     @property
+    def ghost(self) -> bool:
+        """The values of the checkpoint are not there: only its headers are."""
+        return self.trials.ghost
+
+    @property
     def shims(self) -> tuple[str, ...]:
         """Names of the shims that stand."""
         return tuple(name for name, _ in self.trials.shims)

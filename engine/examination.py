@@ -355,3 +355,8 @@ class Examination:
             sanitized=table_from_json(met["sanitized"]) if met is not None else None,
             model=table_from_json(met["model"]) if met is not None else None,
         )
+        folder = (run.mlx_audio or {}).get("directory")
+        if folder is not None and self.memory.of("quantization_entry"):
+            from mlx_diagnose.collectors import quantization_reader
+
+            quantization_reader.collect(self.memory, Path(folder), run.category or "tts")

@@ -1094,6 +1094,22 @@ _KINDS = (
         line=_io("line in config.json"),
     ),
     _kind(
+        "quantization_entry",
+        "checkpoint",
+        "What the quantization block has to say of one layer, which is packed otherwise than the others.",
+        layer=_s("the layer's path in the model"),
+        pointer=_s("JSON pointer of the entry in config.json"),
+        entry=_s("the entry as JSON text: group_size, bits and, unless affine, mode; false for a layer that is plain"),
+    ),
+    _kind(
+        "quantization_reader",
+        "code",
+        "How the installed loader reads the quantization block.",
+        per_layer=_b("it honours an entry under a layer's path"),
+        file=_s("source file of the function"),
+        line=_i("line of the function"),
+    ),
+    _kind(
         "quantization_disagreement",
         "checkpoint",
         "Packing in the checkpoint against the quantization block.",
@@ -1167,9 +1183,15 @@ _KINDS = (
         "weight_repair",
         "counterfactual",
         "A change of the checkpoint's tensors that was tried on the real loader and made more of them fit.",
-        operation=_s("rename, drop, transpose, cast, split or join"),
-        subject=_s("what it is about: of a rename the first name found (example_found), else the collapsed name"),
-        wanted=_so("of a rename what the model calls it: a prefix, an ending or a name"),
+        operation=_s("rename, drop, transpose, cast, split, join or add"),
+        subject=_s(
+            "what it is about: of a rename the first name found (example_found), of split and join the first tensor "
+            "made, of a cast the file, else the collapsed name"
+        ),
+        wanted=_so(
+            "of a rename what the model calls it: a prefix, an ending or a name; of split and join the first tensor "
+            "that it is made of, of a cast the type"
+        ),
         part=_i("number of this part of the operations, from 0; many make several facts"),
         operations=_s("operations on the stored tensors, as JSON text"),
         tensors=_i("tensors that it is about"),

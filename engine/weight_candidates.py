@@ -9,11 +9,11 @@ loader tells which does. Nothing here decides. A candidate whose passing would p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
-from mlx_diagnose.adapters.name_template import escaped
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.tensor_layouts import Permutation, fitting
 from mlx_diagnose.collectors.tensor_names import Collapsed, collapse, expand, split_indices
@@ -23,6 +23,8 @@ from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.weights_difference import Difference
 from mlx_diagnose.engine import weight_patterns
 from mlx_diagnose.engine.rename_evidence import shapes, undecided
+from mlx_diagnose.engine.weight_parts import Parting, partings
+from mlx_diagnose.engine.weight_types import Casting
 
 Operations: TypeAlias = tuple[Mapping[str, Any], ...]
 
@@ -57,8 +59,12 @@ class WeightCandidate:
     doubt: str | None = None
 
 
-def weight_candidates(stored: TensorTable, difference: Difference | None, run: LoadRun) -> list[WeightCandidate]:
-    """All candidates, those that explain most first."""
+def weight_candidates(
+    stored: TensorTable, difference: Difference | None, run: LoadRun, castings: Iterable[Casting] = ()
+) -> list[WeightCandidate]:
+    """All candidates, those that explain most first; ``castings`` of tensors whose type MLX does not read."""
+    if run.failed_stage == "weights":
+        return list(_casts(stored, list(castings)))
     if difference is None or run.tensors is None:
         return list(_wrapped(stored))
     received, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
@@ -80,6 +86,24 @@ def _limited(ways: Iterator[Sequence[Mapping[str, Any]]]) -> tuple[Operations, .
         if len(kept) == MAX_WAYS:
             break
     return tuple(kept)
+
+
+# -- types ---------------------------------------------------------------------------------
+
+
+def _casts(stored: TensorTable, found: Sequence[Casting]) -> Iterator[WeightCandidate]:
+    """What MLX does not read as what it does: of all files at once, since the first that it refuses ends the load."""
+    if not found:
+        return
+    steps = [
+        step
+        for casting in found
+        for step in weight_patterns.on_names({"op": "cast", "dtype": casting.dtype}, casting.names, stored.keys())
+    ]
+    names = [name for casting in found for name in casting.names]
+    files = tuple(dict.fromkeys(clean(str(stored[name].file)) for name in names))
+    doubt = next((casting.doubt for casting in found if casting.doubt is not None), None)
+    yield WeightCandidate("cast", files, _limited(iter([steps])), len(names), found[0].dtype, doubt)
 
 
 # -- names ---------------------------------------------------------------------------------
@@ -271,86 +295,28 @@ def _inverse(order: Permutation) -> Permutation:
 
 # -- parts ---------------------------------------------------------------------------------
 
-#: Projections that are kept as one tensor or as several, in the order in which they lie in the one.
-_PARTED = (("q", "k", "v"), ("gate", "up"))
-_WHOLE = (("qkv", "in_proj", "c_attn", "query_key_value", "wqkv", "qkv_proj"), ("gate_up",))
-
 
 def _splits(
     stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
 ) -> Iterator[WeightCandidate]:
-    before = {now: old for old, now in difference.names.items()}
-    missing, unexpected = set(difference.missing), set(difference.unexpected)
-    for letters, wholes in zip(_PARTED, _WHOLE, strict=True):
-        splits: list[dict[str, Any]] = []
-        joins: list[dict[str, Any]] = []
-        for name in unexpected:
-            module, _, kind = name.rpartition(".")
-            owner, _, last = module.rpartition(".")
-            if any(word in last for word in wholes):
-                parts = _parts_of(owner, kind, letters, missing)
-                sizes = [model[part].shape[0] for part in parts]
-                if parts and sum(sizes) == received[name].shape[0] and name in before:
-                    splits.append({"op": "split", "from": before[name], "axis": 0, "to": parts, "sizes": sizes})
-        for name in missing:
-            module, _, kind = name.rpartition(".")
-            owner, _, last = module.rpartition(".")
-            if any(word in last for word in wholes):
-                parts = _parts_of(owner, kind, letters, unexpected)
-                whole = sum(received[part].shape[0] for part in parts)
-                if parts and whole == model[name].shape[0] and all(part in before for part in parts):
-                    joins.append({"op": "join", "from": [before[part] for part in parts], "axis": 0, "to": name})
-        for operation, made in (("split", splits), ("join", joins)):
-            if made:
-                made.sort(key=lambda one: str(one["from"]))
-                subject = made[0]["from"] if operation == "split" else made[0]["to"]
-                yield WeightCandidate(operation, (clean(str(subject)),), _limited(iter([_templated(made)])), len(made))
-
-
-def _parts_of(owner: str, kind: str, letters: Sequence[str], names: set[str]) -> list[str]:
-    """The tensors beside each other that are the parts, in order; empty unless each is there once."""
-    parts = []
-    for letter in letters:
-        fitting_names = [
-            name
-            for name in names
-            if name.rpartition(".")[2] == kind
-            and name.rpartition(".")[0].rpartition(".")[0] == owner
-            and name.rpartition(".")[0].rpartition(".")[2].split("_")[0].lstrip("w")
-            in (letter, *_SPELT.get(letter, ()))
+    """Projections that are one tensor here and several there; those of one kind in all layers together."""
+    alike: dict[tuple[Any, ...], list[Parting]] = {}
+    for parting in partings(difference, received, model):
+        owner = split_indices(parting.whole.rpartition(".")[0].rpartition("_")[0])[0]
+        alike.setdefault((parting.operation, parting.doubt, owner), []).append(parting)
+    for (operation, doubt, _), members in alike.items():
+        # What is made may have to be called as it is in the model, or as sanitize calls its like before.
+        swap = _change(members[0].stored, members[0].received)
+        called = [
+            members,
+            [one.renamed(partial(_swapped, prefix=swap[1], to=swap[0])) for one in members] if swap else [],
         ]
-        if len(fitting_names) != 1:
-            return []
-        parts.append(fitting_names[0])
-    return parts
-
-
-_SPELT: Mapping[str, tuple[str, ...]] = {"q": ("query",), "k": ("key",), "v": ("value",)}
-
-
-def _templated(operations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same operation on the tensors of many layers as one, where they differ in one number only."""
-
-    def pattern(name: str) -> str:
-        texts, at = split_indices(name)
-        places = [f"{{{letter}}}" for letter, _ in zip("ijklmnop", at, strict=False)]
-        return escaped(texts[0]) + "".join(
-            f"{place}{escaped(text)}" for place, text in zip(places, texts[1:], strict=True)
-        )
-
-    made: dict[str, dict[str, Any]] = {}
-    for operation in operations:
-        changed = {
-            key: [pattern(name) for name in value] if key in ("from", "to") and isinstance(value, list) else value
-            for key, value in operation.items()
-        }
-        changed |= {
-            key: pattern(str(value))
-            for key, value in changed.items()
-            if key in ("from", "to") and isinstance(value, str)
-        }
-        made.setdefault(repr(changed), changed)
-    return list(made.values())
+        ways = (weight_patterns.on_parts([one.data for one in way], stored.keys()) for way in called)
+        first = members[0]
+        # What is made is the subject: what is stored may be the subject of a rename or a drop as well.
+        subject, wanted = (first.parts[0], first.whole) if operation == "split" else (first.whole, first.parts[0])
+        tensors = len(members) * len(members[0].parts)
+        yield WeightCandidate(operation, (clean(subject),), _limited(ways), tensors, clean(wanted), doubt)
 
 
 # -- tensors too many ----------------------------------------------------------------------

@@ -59,6 +59,43 @@ def on_names(operation: Mapping[str, Any], wanted: Iterable[str], names: Collect
     return found
 
 
+def on_parts(operations: Iterable[Mapping[str, Any]], names: Collection[str]) -> list[Operation]:
+    """Operations ``split`` and ``join`` on single tensors, those that differ in a number of the names only as one."""
+    groups: dict[tuple[Any, ...], dict[Indices, Operation]] = {}
+    single: list[Operation] = []
+    for operation in operations:
+        apart = [split_indices(name) for name in (*_texts(operation["from"]), *_texts(operation["to"]))]
+        if apart[0][1] and len({at for _, at in apart}) == 1:
+            key = (operation["op"], tuple(texts for texts, _ in apart), repr(operation.get("sizes")))
+            groups.setdefault(key, {})[apart[0][1]] = dict(operation)
+        else:
+            single.append({**operation, **{key: _escaped(operation[key]) for key in ("from", "to")}})
+    existing = _by_texts(names)
+    for (_, texts, _), members in groups.items():
+        (operation, *_) = members.values()
+        for pattern, places in _patterns(texts[0], members.keys(), existing[texts[0]]):
+            filled = [pattern, *(_joined(other, places) for other in texts[1:])]
+            count = len(_texts(operation["from"]))
+            sources, targets = filled[:count], filled[count:]
+            several = isinstance(operation["from"], list)
+            single.append(
+                {
+                    **operation,
+                    "from": sources if several else sources[0],
+                    "to": targets[0] if several else targets,
+                }
+            )
+    return single
+
+
+def _texts(names: str | list[str]) -> list[str]:
+    return names if isinstance(names, list) else [names]
+
+
+def _escaped(names: str | list[str]) -> str | list[str]:
+    return [escaped(name) for name in names] if isinstance(names, list) else escaped(names)
+
+
 def _prefixes(old: str, new: str) -> tuple[str, str]:
     """What stands before the longest common ending of whole parts; of one tensor's two names."""
     left, right = old.split("."), new.split(".")

@@ -20,6 +20,7 @@ from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance, stage_index
 from mlx_diagnose.engine.vocabulary import MAX_TEXT
 from mlx_diagnose.engine.weight_candidates import Operations, WeightCandidate, weight_candidates
+from mlx_diagnose.engine.weight_types import castings
 
 _DOMINATED = "ambiguous: another change loads and uses more of the checkpoint"
 _EQUAL = "ambiguous: another change of the same size also passes"
@@ -44,7 +45,8 @@ def search(examination: Examination, base: Outcome, bench: Bench, repair: Repair
     if config is None or checkpoint is None or stage_index(base.stage) < stage_index("weights"):
         return []
     helpful = []
-    for candidate in weight_candidates(checkpoint.table, examination.difference, base.run):
+    types = castings(checkpoint.table, config, checkpoint.directory, ghost=bench.ghost)
+    for candidate in weight_candidates(checkpoint.table, examination.difference, base.run, types):
         best = _best_way(candidate, config, base, bench)
         if best is not None:
             helpful.append((candidate, *best))

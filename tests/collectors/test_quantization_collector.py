@@ -381,3 +381,28 @@ def test_no_config_and_no_tables_raise(
 ) -> None:
     looked(stored, config)
     looked(stored, config, sanitized=sanitized, model=model)
+
+
+def test_a_layer_that_is_packed_otherwise_wants_an_entry() -> None:
+    def mixed(path: str, module: Any) -> Any:
+        return {"group_size": 64, "bits": 8} if path.endswith("down") else hasattr(module, "to_quantized")
+
+    stored = made({"group_size": 64, "bits": 4}, mixed)
+    model = made({"group_size": 64, "bits": 4})
+    memory = WorkingMemory()
+    quantization.collect(
+        memory, stored=stored, config={"quantization": {"group_size": 64, "bits": 4}}, sanitized=stored, model=model
+    )
+    assert [(fact["pointer"], fact["entry"]) for fact in memory.of("quantization_entry")] == [
+        (f"/quantization/layers.{layer}.down", '{"group_size": 64, "bits": 8}') for layer in (0, 1)
+    ]
+
+
+def test_no_layer_wants_an_entry_where_all_are_alike() -> None:
+    stored = made({"group_size": 64, "bits": 8})
+    memory = WorkingMemory()
+    config = {"quantization": {"group_size": 64, "bits": 4}}
+    quantization.collect(
+        memory, stored=stored, config=config, sanitized=stored, model=made({"group_size": 64, "bits": 4})
+    )
+    assert not memory.of("quantization_entry")

@@ -34,7 +34,13 @@ UNIVERSAL: tuple[Case, ...] = (
     ("prefix-added", {"prefix": "module."}),
 )
 
+_JOINED: tuple[Case, ...] = (
+    ("projections-joined", {"whole": "qkv_proj"}),
+    ("projections-joined", {"whole": "gate_up_proj"}),
+)
+
 _QWEN3: tuple[Case, ...] = (
+    *_JOINED,
     ("key-missing", {"path": "num_hidden_layers"}),
     ("key-renamed", {"path": "hidden_size", "to": "n_embd"}),
     ("key-renamed", {"path": "num_attention_heads", "to": "n_heads"}),
@@ -52,6 +58,7 @@ OF_FAMILY: Mapping[str, tuple[Case, ...]] = {
     "soprano": (*_QWEN3, ("prefix-removed", {"prefix": "model."}), ("side-file-missing", {"file": "tokenizer.json"})),
     "qwen3": (*_QWEN3, ("companion-missing", {"repository": "mlx-community/snac_24khz"})),
     "llama": (
+        *_JOINED,
         ("key-missing", {"path": "num_hidden_layers"}),
         ("value-changed", {"path": "intermediate_size", "value": 192}),
         ("companion-missing", {"repository": "mlx-community/snac_24khz"}),

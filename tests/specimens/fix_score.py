@@ -39,6 +39,7 @@ MENDABLE = frozenset(
         *("key-renamed", "key-unknown", "value-changed", "type-changed", "section-flattened"),
         *("model-type-unknown", "model-type-other", "model-type-missing", "directory-named"),
         *("prefix-added", "prefix-removed", "tensor-renamed", "tensor-extra", "convolution-transposed", "mlx-layout"),
+        *("projections-joined", "projections-split", "types-widened", "quantization-entries-missing"),
         *("quantization-undeclared", "quantization-bits", "quantization-group-size", "quantization-without-bits"),
     }
 )

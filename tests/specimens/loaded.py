@@ -20,6 +20,7 @@ from mlx_diagnose.adapters import shims
 from mlx_diagnose.adapters.config_patch import apply_patch
 from mlx_diagnose.adapters.tensor_recipe import Cast, Joined, Part, Recipe, Stored, Transposed, stored
 from mlx_diagnose.adapters.weight_map import plan
+from mlx_diagnose.collectors.tensors import dtype_name
 
 
 def mended(source: Path, target: Path, fixes: list[dict[str, Any]]) -> None:
@@ -41,16 +42,41 @@ def mended(source: Path, target: Path, fixes: list[dict[str, Any]]) -> None:
     arrays: dict[str, Any] = {}
     holders: dict[str, str] = {}
     for file in sorted(source.glob("*.safetensors")):
-        loaded: Any = mx.load(str(file))
+        loaded = _arrays(file)
         arrays |= loaded
         holders |= dict.fromkeys(loaded, file.name)
         (target / file.name).unlink()
-    table = {name: (str(array.dtype).rpartition(".")[2], tuple(array.shape)) for name, array in arrays.items()}
+    table = {name: (dtype_name(str(array.dtype)), tuple(array.shape)) for name, array in arrays.items()}
     files: dict[str, dict[str, Any]] = {}
     for name, recipe in plan(operations, table).items():
         files.setdefault(holders[stored(recipe)[0].name], {})[name] = _made(recipe, arrays)
     for name, tensors in files.items():
         mx.save_safetensors(str(target / name), tensors, {"format": "pt"})
+
+
+def _arrays(file: Path) -> dict[str, Any]:
+    """The tensors of a file; those of types that MLX does not read by NumPy."""
+    import mlx.core as mx
+    import numpy as np
+
+    try:
+        loaded: Any = mx.load(str(file))
+        return dict(loaded)
+    except RuntimeError:
+        data = file.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    found: dict[str, Any] = {}
+    for name, entry in json.loads(data[8:start]).items():
+        if name == "__metadata__":
+            continue
+        kind = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}.get(entry["dtype"])
+        kind = kind or np.dtype(dtype_name(entry["dtype"])).type
+        first, end = (start + offset for offset in entry["data_offsets"])
+        array: Any = np.frombuffer(data[first:end], kind).reshape(entry["shape"])
+        found[name] = mx.array(array).view(mx.bfloat16) if entry["dtype"] == "BF16" else array
+        if entry["dtype"] not in ("F64", "BF16"):
+            found[name] = mx.array(array)
+    return found
 
 
 def _made(recipe: Recipe, arrays: dict[str, Any]) -> Any:
@@ -66,7 +92,7 @@ def _made(recipe: Recipe, arrays: dict[str, Any]) -> Any:
     if isinstance(recipe, Transposed):
         return mx.contiguous(mx.transpose(of, recipe.axes))
     if isinstance(recipe, Cast):
-        return of.astype(getattr(mx, recipe.dtype))
+        return mx.array(of).astype(getattr(mx, recipe.dtype))
     return mx.contiguous(mx.take(of, mx.arange(recipe.start, recipe.stop), recipe.axis))
 
 

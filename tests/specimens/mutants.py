@@ -17,17 +17,17 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlx_diagnose.engine.specimen import Tensor, write_sharded
 from tests.specimens import hub as hub_cache
 from tests.specimens import recipe, tables, write_directory, write_weights
 from tests.specimens.layouts import permuted
 from tests.specimens.recipe import MAIN_FILE, Files, Specimen, Tensors
-from tests.specimens.values import carry_over
+from tests.specimens.values import carry_over, fill, widened
 
 #: A name that holds no family's name.
 NEUTRAL_NAME = "checkpoint"
@@ -52,6 +52,10 @@ class Mutant:
     specimen: Specimen
 
 
+#: Makes the bytes of a tensor, given what reads those of a tensor of the unbroken specimen.
+Maker: TypeAlias = Callable[[Callable[[str], bytes]], bytes]
+
+
 @dataclass
 class Draft:
     """A specimen while it is being broken: what will be written."""
@@ -64,6 +68,8 @@ class Draft:
     config_text: str | None = None
     #: Where the values of a tensor come from that has another name in the specimen, or other axes.
     origins: dict[str, tuple[str, tuple[int, ...] | None]] = field(default_factory=dict)
+    #: Tensors whose bytes are made of those of others, which the function asks for by name.
+    made: dict[str, Maker] = field(default_factory=dict)
     finish: list[Callable[[Path], object]] = field(default_factory=list)
 
     @property
@@ -110,6 +116,7 @@ def _written(draft: Draft) -> Specimen:
                 carry_over(
                     whole.path / file, path / file, {name: draft.origins.get(name, (name, None)) for name in tensors}
                 )
+                fill(whole.path / file, path / file, {name: draft.made[name] for name in tensors if name in draft.made})
     for step in draft.finish:
         step(path)
     config = draft.config if isinstance(draft.config, dict) else {}
@@ -291,6 +298,64 @@ def convolution_transposed(draft: Draft, name: str | None = None) -> tuple[str, 
     return f"{name} was transposed", Truth("weights/layout", (name,), ("weights/shape",))
 
 
+def types_widened(draft: Draft, ending: str = "") -> tuple[str, Truth]:
+    """The tensors whose names end so, all by default, as float64: what NumPy makes of a checkpoint unasked."""
+    for name, (dtype, shape) in draft.tensors.items():
+        if name.endswith(ending) and dtype in ("F32", "BF16", "F16"):
+            draft.tensors[name] = ("F64", shape)
+            draft.made[name] = lambda read, name=name, dtype=dtype: widened(read(name), dtype)  # type: ignore[misc]
+    return f"the tensors *{ending} are float64", Truth("weights/dtype", (draft.main,))
+
+
+#: Projections that are kept as one or as several, the parts in their order in the whole.
+_PARTED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
+
+
+def projections_joined(draft: Draft, whole: str = "qkv_proj") -> tuple[str, Truth]:
+    """Projections of every layer as one tensor, one part after the other: as vLLM and Phi-3 have them."""
+    parts = _PARTED[whole]
+    joined: Tensors = {}
+    for name, (dtype, shape) in draft.tensors.items():
+        module, _, kind = name.rpartition(".")
+        owner, _, last = module.rpartition(".")
+        if last == parts[0]:
+            names = [f"{owner}.{part}.{kind}" for part in parts]
+            rows = sum(draft.tensors[one][1][0] for one in names)
+            joined[f"{owner}.{whole}.{kind}"] = (dtype, (rows, *shape[1:]))
+            draft.made[f"{owner}.{whole}.{kind}"] = lambda read, names=names: b"".join(map(read, names))  # type: ignore[misc]
+        elif last not in parts[1:]:
+            joined[name] = (dtype, shape)
+    draft.files[draft.main] = joined
+    return f"{', '.join(parts)} were joined as {whole}", Truth("weights/layout", (whole,), ("weights/renamed",))
+
+
+def projections_split(
+    draft: Draft, whole: str, parts: tuple[str, ...] = ("wq", "wk", "wv"), sizes: tuple[int, ...] = (1, 1, 1)
+) -> tuple[str, Truth]:
+    """Every projection called ``whole`` as its parts, whose lengths are to each other as ``sizes``."""
+    split: Tensors = {}
+    for name, (dtype, shape) in draft.tensors.items():
+        module, _, kind = name.rpartition(".")
+        owner, _, last = module.rpartition(".")
+        if last != whole:
+            split[name] = (dtype, shape)
+            continue
+        start = 0
+        for part, size in zip(parts, sizes, strict=True):
+            rows = shape[0] * size // sum(sizes)
+            made = f"{owner}.{part}.{kind}"
+            split[made] = (dtype, (rows, *shape[1:]))
+            first, last_row, all_rows = start, start + rows, shape[0]
+            draft.made[made] = lambda read, name=name, at=(first, last_row, all_rows): _rows(read(name), *at)  # type: ignore[misc]
+            start += rows
+    draft.files[draft.main] = split
+    return f"{whole} was split into {', '.join(parts)}", Truth("weights/layout", parts, ("weights/renamed",))
+
+
+def _rows(data: bytes, first: int, end: int, rows: int) -> bytes:
+    return data[len(data) * first // rows : len(data) * end // rows]
+
+
 def mlx_layout(draft: Draft) -> tuple[str, Truth]:
     """The checkpoint as the model holds it: what ``sanitize`` does is done already."""
     draft.files[draft.main] = tables.read(f"{draft.specimen.family}.{draft.specimen.size}.mlx")[MAIN_FILE]
@@ -370,25 +435,44 @@ def _plain(draft: Draft) -> str:
 _LINEAR = re.compile(r"\.((q|k|v|o|gate|up|down)_proj|embed_tokens|lm_head)\.weight$|^lm_head\.weight$")
 
 
-def quantised(specimen: Specimen, directory: Path, *, bits: int = 4, group_size: int = 64) -> Specimen:
+def quantised(
+    specimen: Specimen,
+    directory: Path,
+    *,
+    bits: int = 4,
+    group_size: int = 64,
+    mixed: Mapping[str, Mapping[str, Any]] | None = None,
+    layer_named: Callable[[str], str] = str,
+) -> Specimen:
     """A whole quantised specimen: linear layers of the language model packed, and declared in config.json.
 
     For families whose checkpoint keeps Llama's names of linear layers. Each ``x.weight`` of (out, in)
     becomes (out, in * bits / 32) of U32, with ``x.scales`` and ``x.biases`` of (out, in / group_size).
+    ``mixed``: other settings for layers by the end of their names, declared by entries of their own under
+    what ``layer_named`` makes of a stored name (the layer's path in the model); with the mode
+    mxfp4 the scales are U8 and there are no biases.
     """
     files = {file: dict(tensors) for file, tensors in specimen.files.items()}
     draft = Draft(specimen, directory, copy.deepcopy(dict(specimen.config)), files, specimen.path.name)
     packed: Tensors = {}
+    entries: dict[str, Mapping[str, Any]] = {}
+    common = {"group_size": group_size, "bits": bits}
     for name, (dtype, shape) in draft.tensors.items():
         if not _LINEAR.search(name) or shape[-1] % group_size:
             packed[name] = (dtype, shape)
             continue
         rows, columns = shape
         stem = name.removesuffix("weight")
-        packed[name] = ("U32", (rows, columns * bits // 32))
-        packed[f"{stem}scales"] = packed[f"{stem}biases"] = (dtype, (rows, columns // group_size))
+        own = next((value for ending, value in (mixed or {}).items() if name.endswith(f"{ending}.weight")), common)
+        if own is not common:
+            entries[layer_named(stem.removesuffix("."))] = own
+        packed[name] = ("U32", (rows, columns * own["bits"] // 32))
+        groups = (rows, columns // own["group_size"])
+        packed[f"{stem}scales"] = ("U8", groups) if own.get("mode") == "mxfp4" else (dtype, groups)
+        if own.get("mode") != "mxfp4":
+            packed[f"{stem}biases"] = (dtype, groups)
     draft.files[draft.main] = packed
-    draft.config["quantization"] = {"group_size": group_size, "bits": bits}
+    draft.config["quantization"] = {**common, **entries}
     return _written(draft)
 
 
@@ -402,6 +486,15 @@ def quantization_bits(draft: Draft, bits: int) -> tuple[str, Truth]:
     """Other bits than the checkpoint has."""
     draft.config["quantization"]["bits"] = bits
     return f"quantization.bits says {bits}", Truth("quantization/mismatch", ("quantization.bits",))
+
+
+def quantization_entries_missing(draft: Draft) -> tuple[str, Truth]:
+    """A mixed quantisation whose config has the settings of most layers only."""
+    block = draft.config["quantization"]
+    layers = [name for name, value in block.items() if isinstance(value, dict)]
+    for name in layers:
+        del block[name]
+    return f"{len(layers)} entries of quantization were left out", Truth("quantization/mismatch", ("quantization",))
 
 
 def quantization_group_size(draft: Draft, group_size: int) -> tuple[str, Truth]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,31 @@ def carry_over(source: Path, target: Path, origins: Mapping[str, tuple[str, tupl
             if file.read(len(data)) != data:  # what is a hole in both stays one
                 file.seek(place)
                 file.write(data)
+
+
+def fill(source: Path, target: Path, made: Mapping[str, Callable[[Callable[[str], bytes]], bytes]]) -> None:
+    """Fill tensors of ``target`` with what the functions make of tensors of ``source``."""
+    old, old_start = _header(source)
+    new, new_start = _header(target)
+    with source.open("rb") as values, target.open("r+b") as file:
+
+        def read(name: str) -> bytes:
+            values.seek(old_start + old[name]["data_offsets"][0])
+            return values.read(_size(old[name]))
+
+        for name, make in made.items():
+            data = make(read)
+            assert len(data) == _size(new[name]), name
+            file.seek(new_start + new[name]["data_offsets"][0])
+            file.write(data)
+
+
+def widened(data: bytes, dtype: str) -> bytes:
+    """Values of a floating type of safetensors as F64."""
+    if dtype == "BF16":
+        data, dtype = b"".join(b"\0\0" + data[at : at + 2] for at in range(0, len(data), 2)), "F32"
+    code, size = {"F32": ("f", 4), "F16": ("e", 2)}[dtype]
+    return struct.pack(f"<{len(data) // size}d", *struct.unpack(f"<{len(data) // size}{code}", data))
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
