@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import allow_patterns, hub_headers, hub_jobs, hub_names, hub_variants
+from mlx_diagnose.collectors import allow_patterns, hub_archives, hub_headers, hub_jobs, hub_names, hub_variants
 from mlx_diagnose.collectors.hub_client import HubClient, quiet
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_exception
@@ -77,8 +77,9 @@ class RemoteModel:
 
     @property
     def weights(self) -> list[RemoteFile]:
-        """The weights files that the loader reads."""
-        return [file for file in self.files if hub_names.is_read_by_loader(file.name)]
+        """The weights files that the loader reads: safetensors, else npz, at the top."""
+        tops = [file for file in self.files if hub_names.is_read_by_loader(file.name)]
+        return tops or [file for file in self.files if hub_names.is_archive(file.name) and "/" not in file.name]
 
     @property
     def is_known(self) -> bool:
@@ -203,11 +204,18 @@ def _get(
     def small(file: RemoteFile) -> Path:
         return client.download(model.repo, file.name, revision, large=file.lfs)
 
+    weights = {file.name for file in model.weights}
+
     def header(file: RemoteFile) -> Header:
+        if hub_names.is_archive(file.name):
+            return hub_archives.fetch(client, model.repo, commit, file.name, file.size)
         first = guesses.get(file.name, hub_headers.FIRST)
         return hub_headers.fetch(client, model.repo, commit, file.name, file.size, first)
 
-    jobs = [partial(header if hub_names.is_safetensors(file.name) else small, file) for file in files]
+    jobs = [
+        partial(header if file.name in weights or hub_names.is_read_by_header(file.name, file.size) else small, file)
+        for file in files
+    ]
     came = []
     results: list[Header | Path | BaseException | None] = hub_jobs.run_all([*jobs, *also], client.deadline)
     for file, result in zip(files, results, strict=False):

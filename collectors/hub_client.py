@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlx_diagnose.collectors import hub_meter, hub_proxy
+from mlx_diagnose.collectors import hub_meter, hub_proxy, multipart
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_answer, of_exception
 from mlx_diagnose.collectors.target import cache_directory
 
@@ -134,9 +134,7 @@ class HubClient:
 
     def read_at(self, url: str, start: int, end: int, file: str) -> Piece:
         """The same from an address. Never more than ``end`` bytes are read, whatever the server sends."""
-        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        if _origin(url) == _origin(self.endpoint):
-            headers = {**self._utils.build_hf_headers(library_name="mlx-diagnose"), **headers}
+        headers = self._headers(url, f"bytes={start}-{end - 1}")
         with self._asking(file), self._stream(url, headers) as response:
             if response.status_code >= 400:
                 raise HubFailure(of_answer(response.status_code, response.headers, str(response.url)))
@@ -152,6 +150,26 @@ class HubClient:
                     )
                 )
             return Piece(data, str(response.url), size, whole)
+
+    def read_ranges(self, url: str, spans: Sequence[tuple[int, int]], file: str) -> list[tuple[int, bytes]] | None:
+        """Several ranges with one request, as pieces with where they start; None from a server that gives one only."""
+        asked = ", ".join(f"{start}-{end - 1}" for start, end in spans)
+        most = sum(end - start + multipart.OVERHEAD for start, end in spans)
+        with self._asking(file), self._stream(url, self._headers(url, f"bytes={asked}")) as response:
+            if response.status_code >= 400 and response.status_code != 416:
+                raise HubFailure(of_answer(response.status_code, response.headers, str(response.url)))
+            told = {name.lower(): value for name, value in response.headers.items()}
+            separator = multipart.boundary(told.get("content-type", ""))
+            if response.status_code != 206 or separator is None:
+                return None
+            return multipart.parts(self._take(response, most), separator)
+
+    def _headers(self, url: str, span: str) -> dict[str, str]:
+        """Of a request for a part of a file: only the hub itself is told who asks."""
+        headers = {"Range": span, "Accept-Encoding": "identity"}
+        if _origin(url) == _origin(self.endpoint):
+            headers = {**self._utils.build_hf_headers(library_name="mlx-diagnose"), **headers}
+        return headers
 
     def _take(self, response: Any, length: int) -> bytes:
         data = bytearray()

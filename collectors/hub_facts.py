@@ -135,7 +135,7 @@ def _file(memory: WorkingMemory, model: RemoteModel, name: str, size: int | None
         file=clean(name, 500),
         size=size,
         state=state,
-        weights=model.role == "model" and hub_names.is_read_by_loader(name) and state != "unsafe-name",
+        weights=model.role == "model" and any(file.name == name for file in model.weights),
     )
 
 

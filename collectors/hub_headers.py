@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mlx_diagnose.collectors.hub_client import HubClient, Piece
 from mlx_diagnose.collectors.hub_problems import DECIDED, HubFailure, Problem
@@ -22,13 +23,20 @@ FIRST = 512
 _ENTRY, _FRAME = 60, 48
 
 
+Asked = TypeVar("Asked")
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first bytes of a file, to the end of its header where it has one, and the size of the whole."""
+    """The first bytes of a file, to the end of its header where it has one, and the size of the whole.
+
+    ``more`` are further pieces that are known, with where they stand.
+    """
 
     file: str
     data: bytes
     size: int
+    more: tuple[tuple[int, bytes], ...] = ()
 
 
 def estimate(names: Iterable[str], size: int) -> int:
@@ -42,7 +50,7 @@ def fetch(client: HubClient, repo: str, commit: str, file: str, size: int | None
     if size == 0:
         return Header(file, b"", 0)
     first = max(first, 8) if size is None else min(max(first, 8), size)
-    piece = _twice(lambda: client.read(repo, file, commit, 0, first))
+    piece = twice(lambda: client.read(repo, file, commit, 0, first))
     size = piece.size if size is None else size
     if size is None:
         raise HubFailure(Problem("not-a-hub", None, "the size of the file is told nowhere", client.host, file))
@@ -54,7 +62,7 @@ def fetch(client: HubClient, repo: str, commit: str, file: str, size: int | None
         raise HubFailure(Problem("too-large", None, f"its header takes {needed} bytes", client.host, file))
     if needed > len(data):
         start = 0 if piece.whole else len(data)
-        rest = _twice(lambda: _rest(client, piece, repo, commit, file, start, needed))
+        rest = twice(lambda: _rest(client, piece, repo, commit, file, start, needed))
         data = data[:start] + rest.data
     return Header(file, data[:needed], size)
 
@@ -69,7 +77,7 @@ def _rest(client: HubClient, piece: Piece, repo: str, commit: str, file: str, st
         return client.read(repo, file, commit, start, end)  # the signature has expired
 
 
-def _twice(ask: Callable[[], Piece]) -> Piece:
+def twice(ask: Callable[[], Asked]) -> Asked:
     """``ask()``, once more if the way to the hub failed."""
     try:
         return ask()

@@ -52,6 +52,16 @@ def is_safetensors(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
+def is_archive(name: str) -> bool:
+    """Whether its name says that a file is an archive of arrays, each with a header of its own."""
+    return name.endswith(".npz")
+
+
+def is_read_by_header(name: str, size: int | None) -> bool:
+    """Whether nothing but the header of a file is fetched, whatever it is for: archives may be small tables."""
+    return is_safetensors(name) or (is_archive(name) and (size is None or size > _TINY))
+
+
 def is_read_by_loader(name: str) -> bool:
     """Whether mlx-audio reads it as weights of the model itself (``mlx_audio/utils.py::load_weights``)."""
     return "/" not in name and is_safetensors(name)
@@ -70,12 +80,12 @@ def is_small(name: str, size: int | None) -> bool:
 
 def is_told(name: str) -> bool:
     """Whether a file is worth a word though nothing of it was looked at: one that a load may read."""
-    return "/" not in name and (is_safetensors(name) or name.endswith(".npz") or is_small(name, None))
+    return "/" not in name and (is_safetensors(name) or is_archive(name) or is_small(name, None))
 
 
 def is_fetched_on_demand(name: str, size: int | None) -> bool:
     """Whether a file that the load turned out to read may be fetched: its header, or all of what is small."""
-    return is_safetensors(name) or is_small(name, size) or (size is not None and size <= _TINY)
+    return is_read_by_header(name, size) or is_small(name, size) or (size is not None and size <= _TINY)
 
 
 def is_read_natively(name: str) -> bool:

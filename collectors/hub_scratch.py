@@ -85,6 +85,9 @@ class ScratchRepository:
         """A weights file of which only the header is known."""
         with self._place(header.file).open("wb") as file:
             file.write(header.data)
+            for start, data in header.more:
+                file.seek(start)
+                file.write(data)
             file.truncate(header.size)
 
     def hold(self, file: str, size: int | None) -> None:

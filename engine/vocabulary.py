@@ -247,7 +247,7 @@ _KINDS = (
         tags=_s("its tags, sorted, separated by commas"),
         files=_i("files in it"),
         bytes=_io("their size, null where the hub does not tell"),
-        weights=_i("safetensors files that the loader reads"),
+        weights=_i("weights files that the loader reads: safetensors, else npz"),
         weights_bytes=_io("their size, null where the hub does not tell"),
         fits=_bo("they fit on the disk of the hub cache, null where not known"),
     ),

@@ -26,6 +26,7 @@ from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.remote import Remote
 from mlx_diagnose.engine.report.json import to_json
 from tests.hub import Content, HubServer, Repository, User
+from tests.hub.archives import from_safetensors
 from tests.hub.models import publish, use
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,19 @@ def test_three_shards_load_from_their_headers(hub: HubServer, home: Path, tmp_pa
     assert not [name for name in names if name.endswith(".safetensors")]
     assert all(link.resolve().parent == (cached / "blobs").resolve() for link in cached.glob("snapshots/*/*"))
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_an_archive_of_arrays_loads_from_their_headers(hub: HubServer, home: Path, tmp_path: Path) -> None:
+    model, made = publish(hub, "soprano", tmp_path / "made")
+    archive = from_safetensors(made.path)
+    hub.add(Repository.from_directory(model, made.path))
+    report = examine(model)
+    assert (report.verdict, report.findings) == ("loads", [])
+    assert report.network == {"requests": len(hub.requests), "bytes": hub.sent}
+    asked = hub.requests_to("cdn")
+    assert {request.status for request in asked} == {206}
+    assert len(asked) <= 3
+    assert sum(request.sent for request in asked) < archive.stat().st_size / 4
 
 
 def test_a_fault_of_the_config_is_found_and_its_fix_verified_without_a_weight(

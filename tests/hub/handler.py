@@ -255,6 +255,10 @@ class Handler(BaseHTTPRequestHandler):
         """All of ``content``, or the one range that was asked for."""
         span = self.asked.headers.get("range") if ranges and not self.fault.ignore_range else None
         start, end, status = 0, content.size, 200
+        if span is not None and "," in span:
+            if self.hub.several_ranges:
+                self._parts(content, headers, span.removeprefix("bytes="))
+            span = None
         if span is not None and span.startswith("bytes="):
             first, _, last = span.removeprefix("bytes=").partition("-")
             start = int(first) if first else max(content.size - int(last), 0)
@@ -264,6 +268,17 @@ class Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{content.size}"
             status = 206
         self._send(status, {"Content-Type": "binary/octet-stream", **headers}, content, start, end)
+
+    def _parts(self, content: Content, headers: dict[str, str], spans: str) -> None:
+        """Several ranges in one answer."""
+        body = b""
+        for span in spans.split(","):
+            first, _, last = span.strip().partition("-")
+            data = content.read(int(first), int(last) + 1 - int(first))
+            told = f"bytes {first}-{int(first) + len(data) - 1}/{content.size}"
+            body += f"--parts\r\nContent-Type: binary/octet-stream\r\nContent-Range: {told}\r\n\r\n".encode()
+            body += data + b"\r\n"
+        self._send(206, {**headers, "Content-Type": "multipart/byteranges; boundary=parts"}, body + b"--parts--\r\n")
 
     def _send(
         self, status: int, headers: dict[str, str], body: bytes | Content, start: int = 0, end: int | None = None

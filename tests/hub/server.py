@@ -77,12 +77,14 @@ class HubServer:
 
     ``resolve_cache``: small files are redirected to an address of their commit, as
     huggingface.co does; False serves them at once, as hubs of other makers do.
-    ``page``: entries of a tree page. ``ranges``: whether the content network knows ranges.
+    ``page``: entries of a tree page. ``ranges``: whether the content network knows ranges;
+    ``several_ranges``: more than one a request (object stores then send all of a file).
     """
 
     resolve_cache: bool = True
     page: int = 1000
     ranges: bool = True
+    several_ranges: bool = True
     repositories: dict[str, Repository] = field(default_factory=dict)
     #: Tokens that the hub knows. Any other token is refused with 401.
     users: dict[str, User] = field(default_factory=dict)
