@@ -12,6 +12,8 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mlx_diagnose.collectors.syntax import walk
+
 #: What every release downloads; for when the patient's is not known.
 CORE = ("*.json", "*.safetensors")
 
@@ -48,11 +50,11 @@ def _of_module(tree: ast.Module) -> tuple[str, ...] | None:
 
 def _of_function(function: ast.FunctionDef, constants: Mapping[str, ast.expr]) -> tuple[str, ...] | None:
     """The list that reaches ``allow_patterns``: written in the call, or assigned to its name."""
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.keyword) and node.arg == "allow_patterns":
             assigned = [
                 other.value
-                for other in ast.walk(function)
+                for other in walk(function)
                 if isinstance(node.value, ast.Name)
                 and isinstance(other, ast.Assign)
                 and any(isinstance(target, ast.Name) and target.id == node.value.id for target in other.targets)

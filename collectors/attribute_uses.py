@@ -8,10 +8,12 @@ is called. A name that the module also asks for in a string (``hasattr(mx, "name
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from mlx_diagnose.collectors.family_imports import Import
 from mlx_diagnose.collectors.source_world import Module
+from mlx_diagnose.collectors.syntax import children, walk
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -24,26 +26,29 @@ def attribute_uses(module: Module, statements: Sequence[Import], *, inside_funct
     aliases = dict(_aliases(module, statements))
     if not aliases:
         return
-    asked = _asked_for(module)
-    seen: set[tuple[str, str, bool]] = set()
-    for node, function in _attributes(module.tree, None, inside_functions):
+    uses: dict[tuple[str, str, bool], Import] = {}
+    for node, function in _attributes(module.tree, inside_functions):
         source = aliases.get(node.value.id) if isinstance(node.value, ast.Name) else None
-        key = (source or "", node.attr, function is None)
-        if source is not None and key not in seen:
-            seen.add(key)
-            yield Import(source, node.attr, module, node.lineno, function, node.attr in asked)
+        if source is not None:
+            use = Import(source, node.attr, module, node.lineno, function, False)
+            uses.setdefault((source, node.attr, function is None), use)
+    asked = _asked_for(module, {use.name for use in uses.values()})
+    for use in uses.values():
+        yield replace(use, guarded=True) if use.name in asked else use
 
 
-def _asked_for(module: Module) -> set[str]:
-    """Names that the module has in strings, where it asks for attributes at all."""
+def _asked_for(module: Module, names: Collection[str | None]) -> set[str]:
+    """Those of ``names`` that the module has in strings, where it asks for attributes at all."""
     try:
         text = module.file.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return set()
     if "hasattr(" not in text and "getattr(" not in text:
         return set()
-    constants = (node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant))
-    return {value for value in constants if isinstance(value, str) and value.isidentifier()}
+    if not any(f'"{name}"' in text or f"'{name}'" in text for name in names):
+        return set()  # going through the tree takes ten times as long
+    constants = (node.value for node in walk(module.tree) if isinstance(node, ast.Constant))
+    return {value for value in constants if isinstance(value, str) and value in names}
 
 
 def _aliases(module: Module, statements: Sequence[Import]) -> Iterator[tuple[str, str]]:
@@ -55,30 +60,37 @@ def _aliases(module: Module, statements: Sequence[Import]) -> Iterator[tuple[str
             yield name, alias.name
 
 
-def _attributes(node: ast.AST, function: str | None, inside: bool) -> Iterator[tuple[ast.Attribute, str | None]]:
-    """Attribute expressions under ``node`` with the outermost function in whose body they stand.
+def _attributes(tree: ast.AST, inside: bool) -> list[tuple[ast.Attribute, str | None]]:
+    """Attribute expressions in ``tree`` with the outermost function in whose body they stand.
 
     What is assigned to or deleted is not taken from the module. Blocks that may not run are left out.
     """
-    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-        yield node, function
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        for part in (*node.decorator_list, node.args):
-            yield from _attributes(part, function, inside)
-        if inside:
-            for statement in node.body:
-                yield from _attributes(statement, function or node.name, inside)
-        return
-    if isinstance(node, ast.Lambda):
-        return
-    children: Iterator[ast.AST] = ast.iter_child_nodes(node)
+    found: list[tuple[ast.Attribute, str | None]] = []
+
+    def visit(node: ast.AST, function: str | None) -> None:
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            found.append((node, function))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for part in (*node.decorator_list, node.args):
+                visit(part, function)
+            for statement in node.body if inside else ():
+                visit(statement, function or node.name)
+        else:
+            for child in _running(node):
+                visit(child, function)
+
+    visit(tree, None)
+    return found
+
+
+def _running(node: ast.AST) -> Iterable[ast.AST]:
+    """The nodes right below ``node`` that run for certain when it does."""
+    if isinstance(node, (ast.Lambda, ast.arg)):
+        return ()
     if isinstance(node, ast.Try):
-        children = iter(node.finalbody)
-    elif isinstance(node, (ast.If, ast.IfExp)):
-        children = iter([node.test])
-    elif isinstance(node, ast.AnnAssign):
-        children = iter([node.value] if node.value is not None else [])
-    elif isinstance(node, ast.arg):
-        return
-    for child in children:
-        yield from _attributes(child, function, inside)
+        return node.finalbody
+    if isinstance(node, (ast.If, ast.IfExp)):
+        return (node.test,)
+    if isinstance(node, ast.AnnAssign):
+        return (node.value,) if node.value is not None else ()
+    return children(node)

@@ -13,6 +13,7 @@ from typing import Any
 from mlx_diagnose.collectors.config_flow import Flow
 from mlx_diagnose.collectors.config_values import Instance, Section, Take, Value
 from mlx_diagnose.collectors.source_world import Class, Module, Parameter, World, signature
+from mlx_diagnose.collectors.syntax import walk
 
 #: What makes a model without the loader of a category: codecs have no ``Model``.
 _MAKERS = ("from_pretrained", "from_config")
@@ -85,7 +86,7 @@ def _type(world: World, parameter: Parameter) -> str | None:
     if "annotations" in parameter.module.names:  # from __future__: it stays as it is written
         return parameter.type
     text = parameter.type
-    for node in ast.walk(parameter.annotation):
+    for node in walk(parameter.annotation):
         if isinstance(node, ast.Name):
             found = world.lookup(parameter.module, node.id)
             if isinstance(found, Class) and found.name != node.id:
@@ -103,7 +104,7 @@ def _takes_dict(world: World, cls: Class) -> dict[str, Any]:
     keys |= {path for read in flow.reads for path in read.paths}
     unknown_keys = _unknown_keys(own)
     if method is not None and unknown_keys in (None, "dropped"):
-        carried = any(isinstance(node, ast.Name) and node.id == "setattr" for node in ast.walk(method.node))
+        carried = any(isinstance(node, ast.Name) and node.id == "setattr" for node in walk(method.node))
         by_name = not own and isinstance(made, Instance)
         unknown_keys = "accepted" if carried else "dropped" if by_name else unknown_keys
     return {

@@ -11,6 +11,7 @@ from mlx_diagnose.collectors.companion_calls import TESTS, Calls
 from mlx_diagnose.collectors.companion_expressions import UNDECIDED, name_of
 from mlx_diagnose.collectors.companion_values import Key, Number, Place, Text, Thing, Value, join, of_kind
 from mlx_diagnose.collectors.source_world import absolute
+from mlx_diagnose.collectors.syntax import children
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Lt: operator.lt,
@@ -76,7 +77,7 @@ class Evaluation(Calls):
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             self.imported(node)
         elif isinstance(node, (ast.AugAssign, ast.Assert, ast.Delete)):
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr):
                     self.value(child)
         return False

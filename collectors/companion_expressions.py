@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlx_diagnose.collectors.companion_values import Key, Number, Place, Section, Text, Thing, Value, join
 from mlx_diagnose.collectors.source_world import Class, Function, Module, absolute
+from mlx_diagnose.collectors.syntax import children
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.companion_flow import CompanionFlow
@@ -72,7 +73,7 @@ class Expressions:
         if isinstance(node, (ast.Await, ast.Starred)):
             return self.value(node.value)
         if not isinstance(node, (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr):
                     self.value(child)
         return ()

@@ -10,6 +10,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.config_values import Instance, Section, Value, below
+from mlx_diagnose.collectors.syntax import children
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.function_evaluation import Body
@@ -84,7 +85,7 @@ def _parameters(body: Body, node: ast.expr) -> list[Section]:
             if isinstance(value, Section) and value.paths and value.paths[0]:
                 found.setdefault(value.paths, value)
                 return
-        for child in ast.iter_child_nodes(part):
+        for child in children(part):
             visit(child)
 
     visit(node)

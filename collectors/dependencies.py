@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_diagnose.collectors.family_imports import Import, imports_of
-from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader, without_collection
+from mlx_diagnose.collectors.import_closure import OWN, Reached, Sources, of_family, of_loader
 from mlx_diagnose.collectors.source_world import World
 from mlx_diagnose.collectors.surroundings import Surroundings
+from mlx_diagnose.collectors.syntax import without_collection
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 from mlx_diagnose.knowledge_base import data as knowledge_base

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from mlx_diagnose.collectors.family_imports import Import, catches
 from mlx_diagnose.collectors.source_world import Module
+from mlx_diagnose.collectors.syntax import walk
 
 #: What the loader and a user call on a model.
 _ENTRIES = ("__init__", "__call__", "generate", "sanitize", "post_load_hook", "from_pretrained", "load_weights")
@@ -51,7 +52,7 @@ def named_in_strings(module: Module) -> Iterator[Import]:
 
 def _calls(function: _Function) -> Iterator[tuple[ast.Call, str, str | None]]:
     """Calls in ``function``: the name called, and the first argument where it is a literal text."""
-    for call in ast.walk(function):
+    for call in walk(function):
         if isinstance(call, ast.Call) and call.args:
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             first = call.args[0]
@@ -75,7 +76,7 @@ def _mentioned(function: _Function) -> set[str]:
     """Names in a function, without those that it imports itself: they are functions of other modules."""
     names: set[str] = set()
     imported: set[str] = set()
-    for node in ast.walk(function):
+    for node in walk(function):
         if isinstance(node, ast.Name):
             names.add(node.id)
         elif isinstance(node, ast.Attribute):
@@ -105,6 +106,6 @@ def _caught_in(function: _Function, call: ast.Call) -> bool:
     return any(
         isinstance(node, ast.Try)
         and any(catches(handler) for handler in node.handlers)
-        and any(inner is call for part in node.body for inner in ast.walk(part))
-        for node in ast.walk(function)
+        and any(inner is call for part in node.body for inner in walk(part))
+        for node in walk(function)
     )

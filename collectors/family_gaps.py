@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlx_diagnose.collectors import dependencies
-from mlx_diagnose.collectors.import_closure import Sources, without_collection
+from mlx_diagnose.collectors.import_closure import Sources
 from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.surroundings import Surroundings
+from mlx_diagnose.collectors.syntax import without_collection
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Fact, FamilyState, Provenance, Usable
 

@@ -10,6 +10,7 @@ from mlx_diagnose.collectors import config_dependencies, model_layers
 from mlx_diagnose.collectors.config_values import Instance, Section, Value, join
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 from mlx_diagnose.collectors.source_world import Class, Function, Module
+from mlx_diagnose.collectors.syntax import children
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.config_flow import Flow
@@ -79,7 +80,7 @@ class Body:
                 self.value(item.context_expr)
             self.statements(node.body)
         else:
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr) and not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Delete)):
                     self.value(child)
 
@@ -203,7 +204,7 @@ class Body:
                 self.flow.depend("divisible", left, [right], node, self.function)
             return None
         if not isinstance(node, ast.Lambda):
-            for child in ast.iter_child_nodes(node):
+            for child in children(node):
                 if isinstance(child, ast.expr):
                     self.value(child)
         return None

@@ -8,9 +8,7 @@ families, converters and servers as well.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,18 +36,6 @@ class Reached:
     guarded: bool
     in_use: bool = True
     attribute: bool = False
-
-
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Parse without Python's cycle collector: it would walk the growing trees again and again, at twice the cost."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Sources:
@@ -108,10 +94,10 @@ def of_family(sources: Sources, category: str, family: str, *, whole: bool = Tru
     at_import = _closure(sources, [f"{OWN}.{category}.utils", root]) if whole else _closure(sources, [root], root)
     found = list(_foreign(sources, at_import, later=False))
     own = [m for name in at_import if _within(name, root) and (m := sources.world.module(name)) is not None]
+    in_use = functions_in_use(own)
     if whole:
-        found += _attributes(sources, at_import, own)
+        found += _attributes(sources, at_import, own, in_use)
     inside = list(_inside_functions(sources, own))
-    in_use = functions_in_use(own) if inside else frozenset()
     for statement in inside:
         used = statement.function in in_use
         if _is_own(statement):
@@ -154,9 +140,10 @@ def _foreign(sources: Sources, modules: dict[str, bool], *, later: bool) -> Iter
                 yield Reached(statement, later, guarded or statement.guarded)
 
 
-def _attributes(sources: Sources, modules: dict[str, bool], own: Sequence[Module]) -> Iterator[Reached]:
-    """Names taken by attribute at import, and in the functions in use of the family's ``own`` files."""
-    in_use = functions_in_use(own)
+def _attributes(
+    sources: Sources, modules: dict[str, bool], own: Sequence[Module], in_use: Collection[str]
+) -> Iterator[Reached]:
+    """Names taken by attribute at import, and in the functions (``in_use`` or not) of the family's ``own`` files."""
     for name, guarded in modules.items():
         module = sources.world.module(name)
         if module is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mlx_diagnose.collectors.family_imports import imports_of
 from mlx_diagnose.collectors.installed_modules import InstalledModules, Place
 from mlx_diagnose.collectors.source_world import Module
+from mlx_diagnose.collectors.syntax import walk
 
 #: Marks of a module whose names its source does not show.
 _DYNAMIC = (
@@ -97,7 +98,7 @@ def _bound(body: Iterable[ast.stmt]) -> Iterator[str]:
                 # ``from .sub import x`` binds the submodule in its package as well.
                 yield (node.module or "").split(".")[0]
         else:
-            for part in ast.walk(node):
+            for part in walk(node):
                 if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
                     yield part.id
                 elif isinstance(part, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlx_diagnose.collectors.source_world import syntax_tree
+from mlx_diagnose.collectors.syntax import syntax_tree, walk
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -50,7 +50,7 @@ def named_beside(source: Path) -> Iterator[tuple[int, Path]]:
     except (OSError, SyntaxError, ValueError, RecursionError):
         return
     seen: set[Path] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.expr):
             path = _path(node, source)
             if path is not None and path.suffix and path.suffix not in _NOT_DATA and path not in seen:

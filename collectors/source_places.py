@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlx_diagnose.collectors.syntax import children
+
 _MAX_BYTES = 4 * 2**20
 
 
@@ -54,7 +56,7 @@ class SourceReader:
                 function = inside.name
                 arguments = [*inside.args.posonlyargs, *inside.args.args, *inside.args.kwonlyargs]
                 annotations = {a.arg: ast.unparse(a.annotation).strip("'\"") for a in arguments if a.annotation}
-            body = [child for child in ast.iter_child_nodes(inside) if isinstance(child, ast.stmt)]
+            body = [child for child in children(inside) if isinstance(child, ast.stmt)]
 
     def _read(self, file: str) -> tuple[ast.Module | None, list[str]]:
         if file not in self._trees:

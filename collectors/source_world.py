@@ -14,11 +14,12 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
+from mlx_diagnose.collectors.syntax import syntax_tree, walk
 
 #: Packages that are followed; in others nobody takes our config apart.
 FOLLOWED = ("mlx_audio", "mlx_lm", "mlx_vlm")
@@ -164,7 +165,7 @@ class Class:
             bases = {_last_name(base.value if isinstance(base, ast.Subscript) else base) for base in current.node.bases}
             if len(bases - _BARE_BASES) > len(current.bases) or "__getattr__" in current.own_methods:
                 return None
-            for node in ast.walk(current.node):
+            for node in walk(current.node):
                 if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                     found.add(node.attr)
                 elif _opens(node):
@@ -378,7 +379,7 @@ class World:
         container = isinstance(annotation, ast.Subscript) and _last_name(annotation.value).lower() in _CONTAINERS
         if container:
             return None
-        for node in ast.walk(annotation):
+        for node in walk(annotation):
             if isinstance(node, (ast.Name, ast.Attribute)):
                 found = self.evaluate_reference(owner, node)
                 if isinstance(found, Class):
@@ -395,17 +396,6 @@ def _opens(node: ast.AST) -> bool:
     if isinstance(node, ast.Name):
         return node.id in ("setattr", "vars")
     return isinstance(node, ast.Attribute) and node.attr in ("__dict__", "__setattr__")
-
-
-def syntax_tree(file: Path) -> ast.Module:
-    """The syntax tree of ``file``, read once. Raises OSError, SyntaxError, ValueError, RecursionError."""
-    return _tree(str(file), file.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=400)
-def _tree(file: str, changed: int) -> ast.Module:
-    """The syntax tree of ``file`` as it was ``changed``; several collectors read the same family."""
-    return ast.parse(Path(file).read_bytes(), file)
 
 
 def sourceless(base: Path, name: str) -> Problem | None:

@@ -7,10 +7,8 @@ family cannot be imported. :func:`merged` lays over it what the patient's own cl
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from mlx_diagnose.collectors.config_flow import Flow
 from mlx_diagnose.collectors.config_values import Take, Use, below
 from mlx_diagnose.collectors.model_layers import sizes
 from mlx_diagnose.collectors.source_world import Class, Function, Module, Problem, World
+from mlx_diagnose.collectors.syntax import walk, without_collection
 
 Document = dict[str, Any]
 
@@ -68,21 +67,9 @@ def describe_source(mlx_audio_dir: Path, category: str, family: str, search_path
         "reasons": [],
     }
     world = World([mlx_audio_dir.parent, *(Path(entry) for entry in search_path if entry)])
-    with _without_collection():
+    with without_collection():
         _describe(document, world, name)
     return document
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Syntax trees are many objects and no garbage: looking through them for it is a third of the time."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def _describe(document: Document, world: World, name: str) -> None:
@@ -163,7 +150,7 @@ def _assigned_from_outside(modules: Sequence[Module]) -> frozenset[str]:
     return frozenset(
         node.attr
         for module in modules
-        for node in ast.walk(module.tree)
+        for node in walk(module.tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Store)
         and not (isinstance(node.value, ast.Name) and node.value.id == "self")

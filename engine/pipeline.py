@@ -82,10 +82,11 @@ def _examine(context: Context, process: PatientProcess | None, remote: Remote | 
     examination.look_at_files(run.version)
     if process is None:
         run = _unstarted(context, examination)
-    examination.read_imports(run)
-    reader.join()
-    if examination.needs is None:  # the patient had not yet said where its mlx-audio is
+    else:
         examination.read_imports(run)
+        reader.join()
+        if examination.needs is None:  # the patient had not yet said where its mlx-audio is
+            examination.read_imports(run)
     if remote is not None:
         if process is not None:
             run = remote.load_further(run, process)

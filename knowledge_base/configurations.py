@@ -14,6 +14,7 @@ from typing import Any
 
 from mlx_diagnose.engine.model import RuleError
 from mlx_diagnose.engine.specimen import Tensor, expand
+from mlx_diagnose.knowledge_base import yaml_data
 
 _FOLDER = Path(__file__).parent / "configurations"
 
@@ -74,7 +75,7 @@ def known_good_configurations() -> Mapping[tuple[str, str], KnownGood]:
 
     path = _FOLDER / "index.yaml"
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml_data.read(path)
         return {
             (category, family): _entry(category, family, entry)
             for category, families in document.items()

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mlx_diagnose.engine.model import RuleError
+from mlx_diagnose.knowledge_base import yaml_data
 
 _FOLDER = Path(__file__).parent
 
@@ -172,7 +173,7 @@ def _read(path: Path) -> Any:
     import yaml  # 20 ms: only for those who ask for data
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml_data.read(path)
     except (OSError, yaml.YAMLError) as error:
         raise _invalid(path, str(error)) from error
 

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from mlx_diagnose.knowledge_base import yaml_data
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -20,7 +22,5 @@ class Meaning:
 @cache
 def meanings() -> Mapping[str, Meaning]:
     """Every failure class with its meaning, in the published order."""
-    import yaml  # 20 ms: only for who asks
-
-    text = Path(__file__).with_name("failure_classes.yaml").read_text(encoding="utf-8")
-    return MappingProxyType({name: Meaning(**entry) for name, entry in yaml.safe_load(text).items()})
+    entries = yaml_data.read(Path(__file__).with_name("failure_classes.yaml"))
+    return MappingProxyType({name: Meaning(**entry) for name, entry in entries.items()})

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     if argv is None:
         # Syntax trees and facts live as long as the process: looking for cycles among them takes a third of its time.
-        gc.set_threshold(200_000, 20, 100)
+        gc.set_threshold(1_000_000, 20, 100)
     try:
         code = int(_run(words))
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import cache
 from typing import Any, TypeAlias
 
 from mlx_diagnose.engine.model import Scalar
@@ -23,6 +24,8 @@ _MAX_DEPTH = 4000
 Node: TypeAlias = Any
 
 _PREFIX = "tag:yaml.org,2002:"
+#: Tags of nodes that have none of their own.
+_TAGS = {"scalar": f"{_PREFIX}str", "sequence": f"{_PREFIX}seq", "mapping": f"{_PREFIX}map"}
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INDICATOR = re.compile(r"[-?:](?=\s|$)")
@@ -47,10 +50,28 @@ def resolve(node: Node) -> Scalar:
     return text
 
 
+@cache
+def _loader() -> Any:
+    """A loader that resolves nothing: what PyYAML asks in Python for every node has one answer here."""
+    import yaml
+
+    base: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    tags = {yaml.ScalarNode: _TAGS["scalar"], yaml.SequenceNode: _TAGS["sequence"], yaml.MappingNode: _TAGS["mapping"]}
+    members = {
+        "descend_resolver": lambda self, node, index: None,
+        "ascend_resolver": lambda self: None,
+        "resolve": lambda self, kind, value, implicit: tags[kind],
+    }
+    return type("PlainLoader", (base,), members)
+
+
 def _could_overflow(text: str) -> bool:
     """An upper bound of the nesting, from brackets, indentation and indicators of one line."""
-    deepest = max((2 * _indent(line) + len(_INDICATOR.findall(line)) for line in text.splitlines()), default=0)
-    return deepest + text.count("[") + text.count("{") > _MAX_DEPTH
+    lines = text.splitlines()
+    brackets = text.count("[") + text.count("{")
+    if 2 * max(map(len, lines), default=0) + brackets <= _MAX_DEPTH:
+        return False
+    return max(2 * _indent(line) + len(_INDICATOR.findall(line)) for line in lines) + brackets > _MAX_DEPTH
 
 
 def _indent(line: str) -> int:
@@ -77,7 +98,7 @@ class Tree:
             self.problem(None, f"the file is too large or too deeply nested for a rule (limit {MAX_BYTES} characters)")
             return None
         try:
-            root: Node | None = yaml.compose(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
+            root: Node | None = yaml.compose(text, Loader=_loader())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -105,7 +126,7 @@ class Tree:
                 continue
             seen.add(id(node))
             kind = node.id
-            if node.tag != _PREFIX + {"scalar": "str", "sequence": "seq", "mapping": "map"}[kind]:
+            if node.tag != _TAGS[kind]:
                 self.problem(node, f"a YAML tag is used here ({node.tag})", "Remove it; rules are plain data.")
             if kind == "sequence":
                 stack.extend(reversed(node.value))
@@ -119,7 +140,7 @@ class Tree:
         for key, _ in node.value:
             if key.id != "scalar":
                 self.problem(key, "a key must be plain text")
-            elif key.tag != _PREFIX + "str":
+            elif key.tag != _TAGS["scalar"]:
                 self.problem(key, f"a YAML tag is used here ({key.tag})", "Remove it; rules are plain data.")
             elif key.value in lines:
                 self.problem(key, f"key {key.value!r} is given twice", f"It stands in line {lines[key.value]} already.")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.processes import FAMILIES, NOTHING, VERSION, Cost, compare, healthy
+from tests.benchmarks.processes import FAMILIES, NOTHING, STATIC, VERSION, Cost, compare, healthy
 
 ROUNDS = 7
 ROUNDS_OF_START = 25
@@ -43,6 +43,12 @@ def rows(families: list[str], rounds: int) -> Iterator[tuple[str, str, str, str]
             seconds(traced.theirs),
         )
         yield f"{name}, healthy: peak memory", f"{both.peak_ratio:.2f}", megabytes(both.ours), megabytes(both.theirs)
+    for family in STATIC:
+        with tempfile.TemporaryDirectory() as directory:
+            case = healthy(family, Path(directory), "small")
+            static = compare(case.static, case.load, case.environment, rounds=rounds)
+        name = f"{case.specimen.path.name}, `--only-static`: time"
+        yield name, f"{static.time_ratio:.2f}", seconds(static.ours), seconds(static.theirs)
     start = compare(VERSION, NOTHING, rounds=ROUNDS_OF_START)
     yield "`diagnose --version`: time", f"{start.time_ratio:.2f}", seconds(start.ours), seconds(start.theirs)
 

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from tests.specimens import Specimen, make_specimen
+from tests.specimens import Size, Specimen, make_specimen
 
 #: Families whose whole full-size specimens are measured: a small model, a language model, one with companions.
 FAMILIES = ("kokoro", "llama", "sesame")
+
+#: Families whose small specimens are only looked at: most code to read, and as much as half of the families have.
+STATIC = ("qwen3_tts", "llama")
 
 NOTHING = (sys.executable, "-c", "pass")
 VERSION = (sys.executable, "-m", "mlx_diagnose", "--version")
@@ -59,13 +62,17 @@ class Case:
         return (sys.executable, "-m", "mlx_diagnose", str(self.specimen.path), "--json")
 
     @property
+    def static(self) -> tuple[str, ...]:
+        return (*self.diagnose, "--only-static", "--exit-zero")
+
+    @property
     def load(self) -> tuple[str, ...]:
         return (sys.executable, "-c", _LOAD, str(self.specimen.path))
 
 
-def healthy(family: str, directory: Path) -> Case:
-    """A full-size specimen of ``family`` under ``directory``; saved runs stay there as well."""
-    specimen = make_specimen(family, directory, size="full")
+def healthy(family: str, directory: Path, size: Size = "full") -> Case:
+    """A specimen of ``family`` under ``directory``; saved runs stay there as well."""
+    specimen = make_specimen(family, directory, size=size)
     home = {"MLX_DIAGNOSE_HOME": str(directory / "runs")}
     return Case(specimen, {**ENVIRONMENT, **specimen.environment, **home})
 

@@ -69,4 +69,4 @@ def test_the_figures_are_a_table_of_markdown() -> None:
     assert ran.returncode == 0, ran.stderr
     head, rule, *rows = ran.stdout.splitlines()
     assert {line.count("|") for line in (head, rule, *rows)} == {5}
-    assert len(rows) == 4
+    assert len(rows) == 6
