@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import glob
+import mmap
 import os
 import platform
 import re
@@ -21,7 +22,35 @@ from typing import Any
 from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.surroundings import imported_directory
 
+#: How programs begin: ELF, Mach-O of one architecture or of several.
+_PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
+_NAME = re.compile(r"python", re.IGNORECASE)
+#: What every program that is CPython calls or holds; for those of another name.
+_ENTRY = b"Py_BytesMain"
 _FOLDER = re.compile(r"python(?P<version>3\.\d+)$")
+
+
+def unfit(executable: str) -> str | None:
+    """Why files do not tell what ``executable`` imports: it is no Python, or a wrapper of one; None where they do."""
+    path = Path(os.path.abspath(executable))
+    if os.path.realpath(path) == os.path.realpath(sys.executable):
+        return None
+    if _NAME.match(path.name) and (path.parent.parent / "pyvenv.cfg").is_file():
+        return None  # whatever starts it, its environment is known
+    try:
+        with open(executable, "rb") as file:
+            head = file.read(4)
+            if head.startswith(b"#!"):
+                return "it is a script; which interpreter it starts is known only when it runs"
+            if not head.startswith(_PROGRAMS):
+                return "it is no program"
+            if not _NAME.match(os.path.basename(os.path.realpath(executable))):
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    if content.find(_ENTRY) < 0:
+                        return "it is a program without a Python inside"
+    except (OSError, ValueError) as error:
+        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def greeting(executable: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlx_diagnose.adapters import shims as loader_shims
 from mlx_diagnose.collectors.interpreter import Interpreter
@@ -68,6 +69,16 @@ def start(
         return PatientProcess(interpreter.executable, job, environment, limits)
     except OSError as error:
         raise not_python(interpreter, str(error.strerror or error)) from None
+
+
+def greeting(interpreter: Interpreter) -> dict[str, Any]:
+    """What a patient that is not started would say of itself. Raises UsageError where its files do not tell."""
+    from mlx_diagnose.collectors import static_patient
+
+    why = static_patient.unfit(interpreter.executable)
+    if why is not None:
+        raise not_python(interpreter, why)
+    return static_patient.greeting(interpreter.executable)
 
 
 def not_python(interpreter: Interpreter, why: str) -> UsageError:

@@ -24,7 +24,7 @@ from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Patient, Report, Target, UsageError
 from mlx_diagnose.engine.nearest import nearest_rules
 from mlx_diagnose.engine.options import Options
-from mlx_diagnose.engine.patients import not_python, start
+from mlx_diagnose.engine.patients import greeting, not_python, start
 from mlx_diagnose.engine.remote import Remote, is_asked
 from mlx_diagnose.engine.rulebase import RuleBase
 
@@ -101,7 +101,7 @@ def _unstarted(context: Context, examination: Examination) -> LoadRun:
     from mlx_diagnose.collectors import static_patient
     from mlx_diagnose.collectors.loader_source import describe_loader
 
-    hello = static_patient.greeting(context.interpreter.executable)
+    hello = greeting(context.interpreter)
     found = static_patient.mlx_audio(hello, context.options.category, examination.config, context.located.name)
     folder = found["directory"]
     loader = describe_loader(Path(folder), found["category"]) if folder is not None else None

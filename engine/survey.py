@@ -22,7 +22,7 @@ from mlx_diagnose.engine.examination import Ledger, Skipped
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Fact, FamilyState, Finding, Patient, Survey
 from mlx_diagnose.engine.options import Options
-from mlx_diagnose.engine.patients import not_python, start
+from mlx_diagnose.engine.patients import greeting, not_python, start
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.surroundings import Surroundings
@@ -69,7 +69,7 @@ def _run(options: Options, interpreter: Interpreter) -> tuple[LoadRun, Ending | 
     if options.only_static:
         from mlx_diagnose.collectors import static_patient
 
-        hello = static_patient.greeting(interpreter.executable)
+        hello = greeting(interpreter)
         return LoadRun(hello=hello, mlx_audio=static_patient.mlx_audio(hello, options.category, None, "")), None
     with start(options, interpreter, None) as process:
         run = LoadRun().take(process.messages())

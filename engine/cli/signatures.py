@@ -18,6 +18,7 @@ from mlx_diagnose.engine.model import UsageError
 from mlx_diagnose.engine.report.view import ColorChoice, View
 
 if TYPE_CHECKING:
+    from mlx_diagnose.collectors.interpreter import Interpreter
     from mlx_diagnose.collectors.release_signatures import Release
     from mlx_diagnose.collectors.signature_changes import Change
 
@@ -65,19 +66,20 @@ def signatures(
 def _installed(python: str | None) -> Release:
     from mlx_diagnose.collectors.interpreter import choose
 
-    return _of_interpreter(choose(python).executable)
+    return _of_interpreter(choose(python))
 
 
-def _of_interpreter(executable: str) -> Release:
+def _of_interpreter(interpreter: Interpreter) -> Release:
     from mlx_diagnose.collectors import static_patient
     from mlx_diagnose.collectors.release_signatures import Release
+    from mlx_diagnose.engine.patients import greeting
 
-    hello = static_patient.greeting(executable)
+    hello = greeting(interpreter)
     folder = static_patient.mlx_audio(hello, None, None, "")["directory"]
     if folder is None:
         raise UsageError(
             "no-mlx-audio",
-            f"{executable} has no mlx-audio.",
+            f"{interpreter.executable} has no mlx-audio.",
             why="Neither its site-packages nor PYTHONPATH hold a package mlx_audio.",
             next_step="Give the interpreter of the environment that has it with --python.",
         )
@@ -134,7 +136,7 @@ def _others(
             before = Release(folder, (str(folder.parent), *release.search_path))
             keys = [key for key in before.families() if _wanted(key, asked, category)]
             return {key: _progressing(before, key, progress) for key in keys}
-    before = _of_interpreter(choose(other).executable)
+    before = _of_interpreter(choose(other))
     return {key: _progressing(before, key, progress) for key in before.families() if _wanted(key, asked, category)}
 
 

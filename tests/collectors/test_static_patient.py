@@ -55,6 +55,29 @@ def test_our_own_interpreter_says_it_itself() -> None:
     assert found["category"] == "tts" and found["directory"].endswith("mlx_audio") and found["version"]
 
 
+def test_what_is_no_interpreter_is_told_by_its_file(tmp_path: Path) -> None:
+    def unfit(name: str, content: bytes) -> str | None:
+        (tmp_path / name).write_bytes(content)
+        return static_patient.unfit(str(tmp_path / name))
+
+    assert static_patient.unfit(sys.executable) is None
+    (tmp_path / "linked").symlink_to(sys.executable)
+    assert static_patient.unfit(str(tmp_path / "linked")) is None
+    assert unfit("python3.9", b"\x7fELF...") is None and unfit("Python", b"\xcf\xfa\xed\xfe...") is None
+    assert unfit("app", b"\x7fELF... Py_BytesMain\0 ...") is None
+    assert unfit("ls", b"\x7fELF...") == "it is a program without a Python inside"
+    assert (unfit("python3", b"#!/bin/sh\nexec python3.11\n") or "").startswith("it is a script")
+    assert unfit("python", b"hello") == unfit("empty", b"") == "it is no program"
+    environment = _environment(tmp_path / "env", tmp_path / "nowhere").parents[2]
+    (environment / "bin" / "pip").write_text("#!/bin/sh\n")
+    assert static_patient.unfit(str(environment / "bin" / "pip")) is not None
+    (environment / "bin" / "python").unlink()
+    (environment / "bin" / "python").write_text("#!/bin/sh\n")
+    assert static_patient.unfit(str(environment / "bin" / "python")) is None
+    assert static_patient.unfit(str(tmp_path / "nosuch")) == "it cannot be read: No such file or directory"
+    assert static_patient.unfit(str(tmp_path)) == "it cannot be read: Is a directory"
+
+
 def test_an_environment_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text("#!/bin/sh\n")

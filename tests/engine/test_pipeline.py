@@ -186,9 +186,10 @@ def test_only_static_diagnoses_what_the_config_shows(specimen: Callable[..., Pat
     assert (root.failure_class, names(root)) == ("config/missing-key", {"num_hidden_layers"})
 
 
-def test_an_interpreter_that_is_no_python(specimen: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("only_static", [False, True])
+def test_an_interpreter_that_is_no_python(specimen: Callable[..., Path], only_static: bool) -> None:
     with pytest.raises(UsageError) as error:
-        examine(specimen("soprano"), python="/bin/ls")
+        examine(specimen("soprano"), python="/bin/ls", only_static=only_static)
     assert error.value.reference == "not-python"
 
 
