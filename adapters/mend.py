@@ -11,17 +11,21 @@ from mlx_diagnose.adapters.config_patch import apply_patch, pointer_parts
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """``config_patch`` (RFC 6902) of config.json, ``weight_map`` operations on its tensors, loader ``shims``."""
+    """``config_patch`` (RFC 6902) of config.json, ``weight_map`` operations on its tensors, loader ``shims``.
+
+    ``environment`` are variables for the process, ``copies`` files that are missing and where each is taken from.
+    """
 
     config_patch: tuple[Mapping[str, Any], ...] = ()
     weight_map: tuple[Mapping[str, Any], ...] = ()
     shims: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def changes_files(self) -> bool:
         """A mended directory differs from the original."""
-        return bool(self.config_patch or self.weight_map)
+        return bool(self.config_patch or self.weight_map or self.copies)
 
     @property
     def empty(self) -> bool:

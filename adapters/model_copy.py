@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -47,6 +47,14 @@ def copy_tree(original: Path, target: Path, without: Collection[str]) -> list[Co
         place.parent.mkdir(parents=True, exist_ok=True)
         made.append(_bring(file, place, str(relative)))
     return made
+
+
+def bring_from(source: Path, target: Path, name: str) -> CopiedFile:
+    """The file ``source``, which is none of the original's, as ``name`` in the copy ``target``. Raises OSError."""
+    place = target / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    made = _bring(source, place, name)
+    return replace(made, why=f"taken from {source}")
 
 
 def files_of(directory: Path) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from mlx_diagnose.adapters import mended_weights
 from mlx_diagnose.adapters.config_text import patch_text
 from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.mended_weights import MendedWeights
-from mlx_diagnose.adapters.model_copy import EXTRAS, LINKED_FROM, CopiedFile, copy_tree, files_of
+from mlx_diagnose.adapters.model_copy import EXTRAS, LINKED_FROM, CopiedFile, bring_from, copy_tree, files_of
 from mlx_diagnose.adapters.safetensors_file import UnwritableError
 from mlx_diagnose.adapters.staging import staging
 from mlx_diagnose.adapters.weights_rewriter import rewrite
@@ -105,7 +105,8 @@ def write_texts(target: Path, texts: Mapping[str, str]) -> WrittenDirectory:
 def _fill(original: Path, staged: Path, mend: Mend, weights: MendedWeights, progress: Progress) -> list[CopiedFile]:
     """Everything but the extras."""
     changed = {_CONFIG} if mend.config_patch else set()
-    files = copy_tree(original, staged, {*changed, *weights.files, *weights.indices})
+    files = copy_tree(original, staged, {*changed, *weights.files, *weights.indices, *mend.copies})
+    files += [bring_from(Path(source), staged, name) for name, source in mend.copies.items()]
     if mend.config_patch:
         text = patch_text((original / _CONFIG).read_text(encoding="utf-8"), mend.config_patch)
         _put(staged / _CONFIG, text)

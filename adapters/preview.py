@@ -19,6 +19,7 @@ def preview(original: Path, mend: Mend, target: Path) -> str:
     if mend.config_patch:
         old = (original / "config.json").read_text(encoding="utf-8")
         parts.append(unified_diff(old, patch_text(old, mend.config_patch), "config.json"))
+    parts += [f"{_quoted(name)} would be taken from {_quoted(path)}\n" for name, path in mend.copies.items()]
     weights = mended_weights.plan(original, mend.weight_map)
     for name, recipes in weights.files.items():
         held = next(header for path, header in weights.sources.items() if path.name == name).tensors

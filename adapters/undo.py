@@ -37,6 +37,7 @@ def undo_record(
         "config_patch": list(mend.config_patch),
         "config_patch_inverse": inverse,
         "weight_map": list(mend.weight_map),
+        "copies": dict(mend.copies),
         "original_config_sha256": _sha256(config) if config.is_file() else None,
         "files": [{"file": made.file, "how": made.how, "size": made.size, **_hash(staged, made)} for made in files],
     }

@@ -41,21 +41,45 @@ class Overlays:
         """A copy in which nothing is changed: a snapshot of the hub cache under the name of its repository."""
         return self._make(())
 
-    def with_config(self, config: Mapping[str, Any], weights: Mapping[str, TensorTable] | None = None) -> Path:
+    def with_config(
+        self,
+        config: Mapping[str, Any],
+        weights: Mapping[str, TensorTable] | None = None,
+        copies: Mapping[str, str] | None = None,
+    ) -> Path:
         """A copy whose config.json holds ``config``, and each file of ``weights`` the tensors said.
 
+        ``copies`` are files that it has besides: links to the paths said.
         Of those only names, types and shapes are real: the values are a hole. An index of shards
         would name tensors that are gone, so the copy has none.
         """
+        copies = copies or {}
         if not weights:
-            return self.with_contents({"config.json": json.dumps(config).encode()})
+            copy = self._make({"config.json", *copies})
+            (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
+            self._link(copy, copies)
+            return copy
         indexes = [entry for entry in os.listdir(self._original) if entry.endswith(".index.json")]
-        copy = self._make({"config.json", *weights, *indexes})
+        copy = self._make({"config.json", *weights, *indexes, *copies})
+        self._link(copy, copies)
         (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
         for file, tensors in weights.items():
             table = {name: (safetensors_dtype(info.dtype), info.shape) for name, info in tensors.items()}
             write_safetensors(copy / file, table, metadata={"format": "pt"})
         return copy
+
+    def _link(self, copy: Path, copies: Mapping[str, str]) -> None:
+        for name, path in copies.items():
+            place = copy / name
+            if not place.parent.exists():
+                place.parent.mkdir(parents=True)
+            elif place.parent.is_symlink():  # a folder of the original, which stays as it is
+                original = place.parent.readlink()
+                place.parent.unlink()
+                place.parent.mkdir()
+                for entry in original.iterdir():
+                    (place.parent / entry.name).symlink_to(entry)
+            place.symlink_to(path)
 
     def with_contents(self, contents: Mapping[str, bytes], only: Collection[str] | None = None) -> Path:
         """A copy in which files have other ``contents``; of the rest everything is there, or ``only`` these."""

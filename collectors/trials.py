@@ -95,9 +95,11 @@ class Trials:
         self._first = first
         #: Of the weights only shapes are known.
         self.ghost = ghost
-        self._known: dict[tuple[str, int, tuple[Shim, ...]], Outcome] = {}
+        self._known: dict[tuple[object, ...], Outcome] = {}
         #: Weights of every trial that is given none of its own: what was mended so far.
         self.standing: Weights | None = None
+        #: Files that every copy has besides, and where they lie.
+        self.copies: Mapping[str, str] = {}
         #: Loader shims, name and source, that every trial is made with.
         self.shims: tuple[Shim, ...] = ()
         self.count = 0
@@ -112,21 +114,28 @@ class Trials:
         return time.monotonic() > self._until or self._process.ending is not None
 
     def run(
-        self, config: Mapping[str, Any], weights: Weights | None = None, shims: tuple[Shim, ...] = ()
+        self,
+        config: Mapping[str, Any],
+        weights: Weights | None = None,
+        shims: tuple[Shim, ...] = (),
+        copies: Mapping[str, str] | None = None,
     ) -> Outcome | None:
         """Load a copy with ``config`` and other ``weights``, those that stand if none are given, and ``shims``.
 
+        ``copies`` are files that the copy has besides, and where they lie.
         None when the budget is spent or the process ended meanwhile.
         """
         weights = self.standing if weights is None else weights
         shims = (*self.shims, *(shim for shim in shims if shim not in self.shims))
-        key = (json.dumps(config, sort_keys=True), id(weights) if weights else 0, shims)
+        copies = {**self.copies, **(copies or {})}
+        key = (json.dumps(config, sort_keys=True), id(weights) if weights else 0, shims, tuple(sorted(copies.items())))
         known = self._known.get(key)
         if known is not None:
             return known
         if self.exhausted:
             return None
-        outcome = self.load(self.overlays.with_config(config, weights), shims, ghost=bool(weights))
+        directory = self.overlays.with_config(config, weights, copies)
+        outcome = self.load(directory, shims, ghost=bool(weights))
         if outcome is not None:
             self._known[key] = outcome
         return outcome

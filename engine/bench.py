@@ -61,28 +61,37 @@ class Bench:
         self._loaded: dict[str, Outcome | None] = {}
         self._bytes_left = MAX_REWRITTEN_IN_ALL
 
-    def run(self, config: Mapping[str, Any], operations: Operations = (), shims: Sequence[str] = ()) -> Outcome | None:
-        """Load with ``config``, and with ``operations`` and ``shims`` on top of what stands; None when time is spent.
+    def run(
+        self,
+        config: Mapping[str, Any],
+        operations: Operations = (),
+        shims: Sequence[str] = (),
+        copies: Mapping[str, str] | None = None,
+    ) -> Outcome | None:
+        """Load with ``config``, and with ``operations``, ``shims`` and ``copies`` (files from elsewhere) on top of what
+        stands; None when time is spent.
 
         Where the model's code reads values of the changed weights, they are really rewritten, if that is possible.
         Raises WeightMapError for operations that do not fit the checkpoint.
         """
         operations = (*self.standing, *operations)
         weights = self._weights(operations)
-        outcome = self.trials.run(config, weights, with_sources(shims))
+        outcome = self.trials.run(config, weights, with_sources(shims), copies)
         if outcome is None or outcome.run.value_read is None or not weights:
             return outcome
-        return self._rewritten(config, operations, shims) or outcome
+        return self._rewritten(config, operations, shims, {**self.trials.copies, **(copies or {})}) or outcome
 
-    def _rewritten(self, config: Mapping[str, Any], operations: Operations, shims: Sequence[str]) -> Outcome | None:
+    def _rewritten(
+        self, config: Mapping[str, Any], operations: Operations, shims: Sequence[str], copies: Mapping[str, str]
+    ) -> Outcome | None:
         """The load of a copy whose weights are rewritten as they would be by ``--fix``; None where none is made."""
         if self.why_not_rewritten is not None:
             return None
-        key = json.dumps([config, list(operations), list(shims)], sort_keys=True, default=list)
+        key = json.dumps([config, list(operations), list(shims), dict(copies)], sort_keys=True, default=list)
         if key not in self._loaded:
             assert self._checkpoint is not None
             weights = self._weights(tuple(operations)) or {}
-            directory = self.trials.overlays.with_config(config, weights)
+            directory = self.trials.overlays.with_config(config, weights, copies)
             self._bytes_left -= rewrite_into(self._checkpoint.directory, directory, operations)
             sources = (*self.trials.shims, *with_sources(name for name in shims if name not in self.shims))
             outcome = self.trials.load(directory, sources, ghost=False)
@@ -102,14 +111,17 @@ class Bench:
             return "there is no room or no time left to rewrite them for a trial"
         return None
 
-    def whole(self, config: Mapping[str, Any], operations: Operations, shims: Sequence[str]) -> Outcome | None:
-        """Load the original with ``config``, ``operations`` and ``shims`` and nothing else, as :meth:`run`."""
-        standing = self.standing, self.trials.standing, self.trials.shims
-        self.standing, self.trials.standing, self.trials.shims = (), {}, ()
+    def whole(
+        self, config: Mapping[str, Any], operations: Operations, shims: Sequence[str], copies: Mapping[str, str]
+    ) -> Outcome | None:
+        """Load the original with what is given and nothing else, as :meth:`run`."""
+        trials = self.trials
+        standing = self.standing, trials.standing, trials.shims, trials.copies
+        self.standing, trials.standing, trials.shims, trials.copies = (), {}, (), {}
         try:
-            return self.run(config, operations, shims)
+            return self.run(config, operations, shims, copies)
         finally:
-            self.standing, self.trials.standing, self.trials.shims = standing
+            self.standing, trials.standing, trials.shims, trials.copies = standing
 
     @property
     def ghost(self) -> bool:
@@ -121,8 +133,9 @@ class Bench:
         """Names of the shims that stand."""
         return tuple(name for name, _ in self.trials.shims)
 
-    def stand(self, operations: Operations, shims: Sequence[str]) -> None:
-        """From here on every trial begins with ``operations`` and ``shims`` as well."""
+    def stand(self, operations: Operations, shims: Sequence[str], copies: Mapping[str, str]) -> None:
+        """From here on every trial begins with ``operations``, ``shims`` and ``copies`` as well."""
+        self.trials.copies = {**self.trials.copies, **copies}
         self.standing = (*self.standing, *operations)
         self.trials.standing = self._weights(self.standing)
         self.trials.shims = with_sources(dict.fromkeys((*self.shims, *shims)))

@@ -142,6 +142,21 @@ class Examination:
         """Repositories and files that the family wants; read in its source unless a load told all there is."""
         self.ledger.run("companions", lambda: self._companions(run, started, traced, offline_by_us))
 
+    def look_for_sources(self) -> None:
+        """Where on this machine files lie that the load did not find in the model directory."""
+        self.ledger.run("companion_sources", self._sources)
+
+    def _sources(self) -> None:
+        from mlx_diagnose.collectors import companion_sources
+
+        original = self.located.directory
+        if self.directory is None or original is None or self.located.cache is not None:
+            raise Skipped("the model is not on this machine")
+        wanted = companion_sources.wanted_of(self.memory, self.directory)
+        if not wanted:
+            raise Skipped("no file of the model was missed")
+        companion_sources.collect(self.memory, original, self.config or {}, wanted)
+
     def _companions(self, run: LoadRun, started: bool, traced: bool, offline_by_us: bool) -> None:
         if self.directory != self.located.directory:
             raise Skipped("they were looked for in the directory as it was given")

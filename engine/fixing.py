@@ -110,7 +110,7 @@ class _Order:
     @property
     def remote(self) -> bool:
         """The weights are on the hub only: what changes files of the model changes them while it is loaded."""
-        return self.located.source == "hub" and not is_loadable(self.located.directory)
+        return self.located.source == "hub" and not is_loadable(self.located.directory) and not self.mend.copies
 
     @cached_property
     def target(self) -> Path:
@@ -196,6 +196,9 @@ class _Order:
                 ENTRY: to_text(self.entry),
                 **self.patch_texts,
             }
+            if self.mend.copies:
+                self.note = "there is no adapter: the model needs files that only the mended copy has"
+                return texts
             failure = self._adapter_failure()
             if failure is None:
                 return {**texts, **self.adapters.texts}
@@ -212,7 +215,7 @@ class _Order:
         parts = []
         if self.mend.changes_files and not self.remote:
             parts.append(preview(self.located.directory, self.mend, self.target))
-        texts = {**({} if self.mend.empty else self.adapters.texts), **self.patch_texts}
+        texts = {**({} if self.mend.empty or self.mend.copies else self.adapters.texts), **self.patch_texts}
         if self.remote:
             texts |= self._patched_config
         parts += [f"{name}:\n\n{text}" for name, text in texts.items()]
@@ -247,6 +250,7 @@ def mend_of(fixes: Sequence[Fix]) -> Mend:
         weight_map=tuple(chain.from_iterable(fix.weight_map for fix in fixes)),
         shims=tuple(dict.fromkeys(fix.shim for fix in fixes if fix.shim)),
         environment={name: value for fix in fixes for name, value in fix.environment.items()},
+        copies={name: path for fix in fixes for name, path in fix.copies.items()},
     )
 
 
@@ -271,7 +275,13 @@ def default_target(located: Located) -> Path:
 
 
 def _change(fix: Fix) -> tuple[object, ...]:
-    return fix.config_patch, fix.weight_map, fix.shim, fix.command, tuple(sorted(fix.environment.items()))
+    return (
+        fix.config_patch,
+        fix.weight_map,
+        fix.shim,
+        fix.command,
+        tuple(sorted({**fix.environment, **fix.copies}.items())),
+    )
 
 
 def _packages(report: Report) -> list[Fix]:

@@ -285,7 +285,7 @@ class _Course:
         if mend is None:
             return None
         self._mends += mend.fixes
-        bench.stand(mend.operations, mending.shims_of(mend.fixes))
+        bench.stand(mend.operations, mending.shims_of(mend.fixes), mend.copies)
         if mend.outcome.loads:
             if not self._ghost:
                 self._confirm(bench, mend.outcome)
@@ -362,6 +362,8 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
         examination.look_at_run(run, trace_requested=context.options.trace)
     else:
         examination.look_at_installation(run)
+    if not static:
+        examination.look_for_sources()
     examination.look_at_companions(
         run, started=not static, traced=context.options.trace, offline_by_us=context.offline_by_us
     )

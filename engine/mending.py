@@ -28,7 +28,12 @@ class Step:
     @property
     def size(self) -> int:
         # What changes the model's own files comes before what changes the program that loads it.
-        return len(self.fix.config_patch) + len(self.fix.weight_map) + 1000 * (self.fix.shim is not None)
+        return (
+            len(self.fix.config_patch)
+            + len(self.fix.weight_map)
+            + len(self.fix.copies)
+            + 1000 * (self.fix.shim is not None)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,20 @@ class Mend:
     operations: tuple[Mapping[str, Any], ...]
     outcome: Outcome
 
+    @property
+    def copies(self) -> Mapping[str, str]:
+        """Files that are taken from elsewhere."""
+        return copies_of(self.fixes)
+
 
 def shims_of(fixes: Iterable[Fix]) -> tuple[str, ...]:
     """The loader shims of ``fixes``, each once."""
     return tuple(dict.fromkeys(fix.shim for fix in fixes if fix.shim))
+
+
+def copies_of(fixes: Iterable[Fix]) -> dict[str, str]:
+    """The files that ``fixes`` take from elsewhere."""
+    return {name: path for fix in fixes for name, path in fix.copies.items()}
 
 
 def steps(
@@ -59,12 +74,12 @@ def steps(
     for fix in (fix for finding in findings for fix in finding.fixes if tries(fix)):
         try:
             changed = apply_patch(config, fix.config_patch)
-            outcome = bench.run(changed, fix.weight_map, shims_of([fix]))
+            outcome = bench.run(changed, fix.weight_map, shims_of([fix]), fix.copies)
         except (PatchError, WeightMapError):
             continue
         if outcome is None or outcome.rank() <= base.rank() or found.doubt(fix) is not None:
             continue
-        if fix.weight_map or fix.shim or fix.applicability == "verified" or helps(fix) or changed == best:
+        if fix.weight_map or fix.shim or fix.copies or fix.applicability == "verified" or helps(fix) or changed == best:
             helpful.append(Step(fix, outcome))
     return sorted(helpful, key=lambda step: (*(-part for part in step.outcome.rank()), step.size))
 
@@ -79,7 +94,7 @@ def compose(helpful: Sequence[Step], config: Mapping[str, Any], bench: Bench) ->
             changed = apply_patch(mend.config if mend else config, step.fix.config_patch)
             operations = (*(mend.operations if mend else ()), *step.fix.weight_map)
             shims = shims_of([*(mend.fixes if mend else ()), step.fix])
-            outcome = bench.run(changed, operations, shims)
+            outcome = bench.run(changed, operations, shims, copies_of([*(mend.fixes if mend else ()), step.fix]))
         except (PatchError, WeightMapError):
             continue
         if outcome is not None and (mend is None or outcome.rank() > mend.outcome.rank()):
@@ -99,7 +114,7 @@ def smallest(fixes: Sequence[Fix], config: Mapping[str, Any], bench: Bench) -> t
             for other in rest:
                 changed = apply_patch(changed, other.config_patch)
             operations = [step for other in rest for step in other.weight_map]
-            outcome = bench.whole(changed, operations, shims_of(rest))
+            outcome = bench.whole(changed, operations, shims_of(rest), copies_of(rest))
         except (PatchError, WeightMapError):
             continue
         if outcome is not None and outcome.loads:

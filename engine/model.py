@@ -142,7 +142,8 @@ class Fix:
 
     ``config_patch`` is an RFC 6902 patch of config.json; ``weight_map`` operations on the tensors
     (``adapters/weight_operations.py``); ``shim`` the name of a loader shim (``adapters/shims``);
-    ``environment`` variables to set for the process that loads the model.
+    ``environment`` variables to set for the process that loads the model; ``copies`` files that the model's
+    directory lacks, by relative path, with the path of a file on this machine that is taken for each.
     """
 
     id: str
@@ -156,6 +157,7 @@ class Fix:
     weight_map: tuple[Mapping[str, Any], ...] = ()
     shim: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

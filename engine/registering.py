@@ -76,6 +76,7 @@ def entry_of(report: Report, directory: Path, mend: Mend | None = None) -> Entry
             "config_patch": list(done.config_patch),
             "weight_map": list(done.weight_map),
             "shims": list(done.shims),
+            **({"copies": dict(done.copies)} if done.copies else {}),
             **({"environment": dict(done.environment)} if done.environment else {}),
         },
     )

@@ -52,7 +52,7 @@ class Found:
 
 def tries(fix: Fix) -> bool:
     """Whether a copy of the model can be made in which the fix is tried."""
-    return fix.applicability != "manual" and bool(fix.config_patch or fix.weight_map or fix.shim)
+    return fix.applicability != "manual" and bool(fix.config_patch or fix.weight_map or fix.shim or fix.copies)
 
 
 def verify(
@@ -73,7 +73,7 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
         return fix
     try:
         changed = apply_patch(config, fix.config_patch)
-        outcome = bench.run(changed, fix.weight_map, [fix.shim] if fix.shim else [])
+        outcome = bench.run(changed, fix.weight_map, [fix.shim] if fix.shim else [], fix.copies)
     except PatchError as error:
         return replace(fix, reason=f"not tried: the patch does not fit config.json ({error})")
     except WeightMapError as error:

@@ -55,10 +55,13 @@ def _fix(
         unusable = str(problem)
     weight_map: tuple[Mapping[str, Any], ...] = ()
     environment: dict[str, str] = {}
+    copies: dict[str, str] = {}
     if unusable is None:
         try:
             weight_map = _weight_map(template, resolvers, memory)
             environment = _environment(template, resolvers[0])
+            copies, doubt = _copies(template, resolvers[0], memory)
+            reason = doubt or reason
         except _Unusable as problem:
             unusable = str(problem)
     manual = template.manual or unusable is not None
@@ -75,6 +78,7 @@ def _fix(
         weight_map=weight_map,
         shim=template.shim,
         environment=environment,
+        copies=copies,
     )
 
 
@@ -92,6 +96,19 @@ def _weight_map(
     if not found:
         raise _Unusable("no change of the stored tensors was found that helps")
     return tuple(found)
+
+
+def _copies(template: FixTemplate, resolve: Resolver, memory: WorkingMemory) -> tuple[dict[str, str], str | None]:
+    """The files that were found for the subject; none, and why, where it is not sure that they belong there."""
+    if template.copies_for is None:
+        return {}, None
+    subject = template.copies_for.text_or_none(resolve)
+    source = memory.one("companion_source", subject=subject)
+    if source is None:
+        raise _Unusable("no copy of it was found on this machine")
+    if source["doubt"] is not None:
+        return {}, str(source["doubt"])
+    return json.loads(str(source["copies"])), None
 
 
 def _environment(template: FixTemplate, resolve: Resolver) -> dict[str, str]:

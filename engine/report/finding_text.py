@@ -117,6 +117,8 @@ def circumstances(fix: Fix) -> Iterator[str]:
     if fix.environment:
         settings = " ".join(f"{one_line(name)}={one_line(value)}" for name, value in sorted(fix.environment.items()))
         yield f"with the environment {settings}"
+    for name, path in sorted(fix.copies.items()):
+        yield f"takes {one_line(name)} from {one_line(path)}"
     if fix.shim:
         yield f"with the loader shim {one_line(fix.shim)}"
     files = [one_line(file) for file in fix.files if not (fix.config_patch and file == "config.json")]

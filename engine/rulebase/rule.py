@@ -30,7 +30,7 @@ FIX_KINDS = (
     "source-patch",
     "companion",
 )
-#: Fixes that act outside this machine or choose another model: nothing here can try them.
+#: Fixes that act outside this machine or choose another model: nothing here can try them, but a copy from here.
 MANUAL_FIX_KINDS = frozenset({"hub-action", "model-choice", "companion"})
 PATCH_OPERATIONS = ("add", "remove", "replace", "move", "copy", "test")
 
@@ -103,7 +103,8 @@ class PatchTemplate:
 @dataclass(frozen=True, slots=True)
 class FixTemplate:
     """A fix to be made. ``weight_map_for`` names the subject of a ``weight_repair`` fact, whose operations are
-    taken; ``shim`` a loader shim; ``environment`` pairs variables with their values.
+    taken; ``shim`` a loader shim; ``environment`` pairs variables with their values;
+    ``copies_for`` names the subject of a ``companion_source`` fact, whose files are taken.
     """
 
     kind: str
@@ -116,6 +117,7 @@ class FixTemplate:
     weight_map_for: Template | None = None
     shim: str | None = None
     environment: tuple[tuple[str, Template], ...] = ()
+    copies_for: Template | None = None
 
 
 @dataclass(frozen=True, slots=True)

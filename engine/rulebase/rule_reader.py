@@ -53,13 +53,21 @@ RULE_KEYS = (
     "disabled",
 )
 FINDING_KEYS = ("stage", "confidence", "cause", "title", "subjects", "one_for", "fixes")
-FIX_KEYS = ("kind", "title", "patch", "weight_map_for", "shim", "environment", "command", "files", "manual", "reason")
+FIX_KEYS = (
+    *("kind", "title", "patch", "weight_map_for", "shim", "environment", "copies_for"),
+    *("command", "files", "manual", "reason"),
+)
 PATCH_KEYS = ("op", "key", "from", "pointer", "from_pointer", "json", "text", "value")
 
 RULE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 DEFAULT_CONFIDENCE = 0.8
 #: The kind of fix that these keys belong to.
-_KINDS_OF = {"weight_map_for": "weight-map", "shim": "loader-shim", "environment": "environment"}
+_KINDS_OF = {
+    "weight_map_for": "weight-map",
+    "shim": "loader-shim",
+    "environment": "environment",
+    "copies_for": "companion",
+}
 
 
 def read_rule(text: str, file: str, stem: str, *, with_cases: bool = True) -> tuple[Rule | str | None, list[Problem]]:
@@ -285,13 +293,14 @@ class _RuleReader:
                 for item in (tree.items(keys["files"], "files") or [] if "files" in keys else [])
                 if (parsed := scope.text(item, "an item of files"))
             ),
-            manual=bool(manual) or kind in MANUAL_FIX_KINDS,
+            manual=bool(manual) or (kind in MANUAL_FIX_KINDS and "copies_for" not in keys),
             reason=scope.text(keys["reason"], "reason", merged=True) if "reason" in keys else None,
             weight_map_for=scope.subject(keys["weight_map_for"], "weight_map_for")
             if "weight_map_for" in keys
             else None,
             shim=self._shim(keys["shim"]) if "shim" in keys else None,
             environment=self._environment(keys["environment"], scope) if "environment" in keys else (),
+            copies_for=scope.subject(keys["copies_for"], "copies_for") if "copies_for" in keys else None,
         )
 
     def _only_of(self, keys: dict[str, Node], name: str, kind: str | None) -> None:

@@ -252,6 +252,7 @@ def _fix() -> Schema:
             "patch": {"type": "array", "items": operation},
             "weight_map_for": {**_TEXT, "description": "subject of a weight_repair fact, whose operations are taken"},
             "shim": {**_TEXT, "description": "name of a loader shim (adapters/shims)"},
+            "copies_for": {**_TEXT, "description": "subject of a companion_source fact, whose files are taken"},
             "environment": {"type": "object", "additionalProperties": _TEXT, "minProperties": 1},
             "command": _TEXT,
             "files": {"type": "array", "items": _TEXT},
