@@ -64,7 +64,7 @@ class Builds:
             return None
         self.count += 1
         directory = self.overlays.with_config(config)
-        messages = list(self.process.request(probe="build", load=str(directory), evaluate=evaluate, brief=True))
+        messages = list(self.process.request(probe="build", load=str(directory), evaluate=evaluate))
         told = next((message for message in messages if message["m"] == "build"), None)
         if told is None:
             return None

@@ -20,8 +20,8 @@ class LoadRun:
     """Messages of one run, by subject. ``outcome`` is None when the process ended before it came.
 
     ``given`` counts the tensors that a load which passed was given after sanitize, and ``given_bytes``
-    their size; ``wanted`` are files of which nothing but the name is known here
-    (:mod:`~mlx_diagnose.collectors.hub_scratch`).
+    their size; ``signatures`` has what the session described, by module; ``wanted`` are files of which
+    nothing but the name is known here (:mod:`~mlx_diagnose.collectors.hub_scratch`).
     """
 
     hello: Message | None = None
@@ -42,6 +42,7 @@ class LoadRun:
     steps: dict[str, Message] = field(default_factory=dict)
     unavailable: list[Message] = field(default_factory=list)
     wanted: list[str] = field(default_factory=list)
+    signatures: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     given: int = 0
     given_bytes: int = 0
 
@@ -64,17 +65,24 @@ class LoadRun:
             elif kind == "unavailable":
                 self.unavailable.append(message)
             elif kind == "signature":
-                self.signature = message["document"]
+                known = self.signatures.setdefault(message["module"], message["document"])
+                self.signature = message["document"] or known
             elif kind == "resolution":
-                known = self.resolution or {}
-                self.resolution = {**known, **{key: value for key, value in message.items() if value}}
+                told = self.resolution or {}
+                self.resolution = {**told, **{key: value for key, value in message.items() if value}}
             elif kind in _LATEST:
                 setattr(self, kind, message)
         return self
 
     def successor(self) -> LoadRun:
         """An empty run of the same session: what was said of the patient once still holds."""
-        return LoadRun(hello=self.hello, mlx_audio=self.mlx_audio, backend=self.backend, loader=self.loader)
+        return LoadRun(
+            hello=self.hello,
+            mlx_audio=self.mlx_audio,
+            backend=self.backend,
+            loader=self.loader,
+            signatures=self.signatures,
+        )
 
     @property
     def loads(self) -> bool:

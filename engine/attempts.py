@@ -77,7 +77,7 @@ class Attempts:
 
     def _load(self, directory: Path) -> Symptom | None:
         if self.process.ending is None:
-            run = self.run.successor().take(self.process.request(load=str(directory), brief=True))
+            run = self.run.successor().take(self.process.request(load=str(directory)))
             return symptom_of(run, directory, self.process.ending)
         self.process.close()
         self.process = self._stack.enter_context(self._fresh(directory))

@@ -81,15 +81,27 @@ def by_the_real_loader(paths: list[Path], variables: dict[str, str]) -> list[tup
     return [(line["exception"], line["stage"]) for line in map(json.loads, result.stdout.splitlines())]
 
 
-def by_the_probe(paths: list[Path], variables: dict[str, str]) -> list[tuple[str | None, str | None]]:
-    outcomes = []
+def probed(paths: list[Path], variables: dict[str, str], *, traced: bool = False) -> Iterator[LoadRun]:
     first = str(paths[0])
     job = {"load": first, "name": paths[0].name, "directory": first, "category": "tts", "offline": True}
-    with PatientProcess(sys.executable, job, variables, Limits(300, 8 << 30)) as process:
+    with PatientProcess(sys.executable, {**job, "traced": traced}, variables, Limits(300, 8 << 30)) as process:
         for number, path in enumerate(paths):
-            run = LoadRun().take(process.request(load=str(path)) if number else process.messages())
-            outcomes.append((run.chain[0]["type"] if run.chain else None, run.failed_stage))
-    return outcomes
+            yield LoadRun().take(process.request(load=str(path), traced=traced) if number else process.messages())
+
+
+def by_the_probe(paths: list[Path], variables: dict[str, str]) -> list[tuple[str | None, str | None]]:
+    return [(run.chain[0]["type"] if run.chain else None, run.failed_stage) for run in probed(paths, variables)]
+
+
+def course(run: LoadRun) -> tuple[object, ...]:
+    """How a load went: its stages, what was raised, caught and reached for, and the tensors that it was given."""
+    return (
+        [(name, step["status"]) for name, step in run.steps.items()],
+        [(link["type"], link["message"], len(link["frames"])) for link in run.chain],
+        [(link["type"], link["message"]) for link in run.caught],
+        [(reach["what"], reach["target"], reach["outcome"]) for reach in run.reaches],
+        (run.given, run.given_bytes, run.mismatches),
+    )
 
 
 #: Enough of all kinds for every run; the others take their time in CI.
@@ -125,6 +137,19 @@ def test_the_outcome_is_that_of_the_real_loader(family: str, tmp_path: Path) -> 
     assert not any(str(stage).startswith("unknown") for _, stage in expected)
     names = [name for name, _ in made]
     assert dict(zip(names, by_the_probe(paths, variables), strict=True)) == dict(zip(names, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(family, marks=() if family in ("kokoro", "soprano") else pytest.mark.long) for family in families()],
+)
+def test_a_trace_changes_nothing(family: str, tmp_path: Path) -> None:
+    made, variables = variants(family, tmp_path)
+    paths = [path for _, path in made]
+    plain, traced = list(probed(paths, variables)), list(probed(paths, variables, traced=True))
+    assert all(run.trace is not None for run in traced)
+    assert not any(gap["what"] == "trace" for run in traced for gap in run.unavailable)
+    assert [course(run) for run in traced] == [course(run) for run in plain]
 
 
 def test_many_families_are_compared() -> None:

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Dict, List, Optional, Tuple
 
+from mlx_diagnose.collectors.probes.identity import identity
 from mlx_diagnose.collectors.probes.origins import NAME, Origins
 
 #: Arguments of one call that are told.
 MAX_ARGUMENTS = 40
 _MAX_TEXT = 80
-_CONFIG = re.compile(r"(?:Config|Configuration|Args|Arguments|Params|Parameters)$")
+_CONFIGS = ("Config", "Configuration", "Args", "Arguments", "Params", "Parameters")
+
+
+_name: Any = type.__dict__["__name__"].__get__
+_PLAIN = (bool, int, float, str, type(None))
+#: Lists up to this length, of plain items, are kept to be compared with those of the config.
+_MAX_KEPT = 64
+
+
+class _Seen:
+    """What was seen of an argument that may change, or that a trace must not keep alive."""
+
+    __slots__ = ("exact", "identity", "items", "section", "text", "type")
+
+    def __init__(self, value: Any, origins: Optional[Origins]) -> None:
+        self.identity, self.type, self.text = identity(value), type_name(value), text(value)
+        self.items: Optional[List[Any]] = None
+        self.exact = self.section = None
+        if origins is None:
+            return
+        self.exact = origins.exact(value)
+        if self.exact is not None:
+            return
+        if type(value) is list:
+            if len(value) <= _MAX_KEPT and all(type(item) in _PLAIN for item in value):
+                self.items = list(value)
+        else:
+            self.section = origins.section_of(value)
+
+
+class Given:
+    """The arguments of one call as they were when it began; what they mean is worked out when it is asked for."""
+
+    __slots__ = ("code", "kind", "origins", "pairs")
+
+    def __init__(self, code: Any, kind: Optional[type], pairs: List[Tuple[str, Any]], origins: Optional[Origins]):
+        self.code, self.kind, self.pairs, self.origins = code, kind, pairs, origins
 
 
 class Arguments:
@@ -19,82 +55,108 @@ class Arguments:
     def __init__(self) -> None:
         self.origins: Optional[Origins] = None
 
-    def of(self, frame: Any) -> List[Dict[str, Any]]:
-        """``[{"name", "value", "type", "origin", "path", "certain"}]`` of the call that begins in ``frame``."""
+    def of(self, frame: Any) -> Given:
+        """The arguments of the call that begins in ``frame``.
+
+        Little is done here, while the model is made: plain values are kept, of others is noted what
+        cannot be asked later, since the trace keeps no object of the patient alive.
+        """
         code = frame.f_code
         given = frame.f_locals
         count = code.co_argcount + code.co_kwonlyargcount
-        pairs = [(name, given[name]) for name in code.co_varnames[:count] if name in given]
-        pairs = [pair for pair in pairs if pair[0] not in ("self", "cls")]
+        names = code.co_varnames
+        found = [(name, given[name]) for name in names[:count] if name in given]
+        kind: Optional[type] = None
+        if code.co_argcount and found and found[0][0] == names[0]:
+            owner = found[0][1]
+            kind = owner if issubclass(type(owner), type) else type(owner)
         if code.co_flags & 0x08:  # **kwargs
-            rest = given.get(code.co_varnames[count + bool(code.co_flags & 0x04)])
+            rest = given.get(names[count + bool(code.co_flags & 0x04)])
             if isinstance(rest, dict):
-                pairs += [(str(name), value) for name, value in rest.items()]
-        pairs = pairs[:MAX_ARGUMENTS]
-        defaults = _defaults(frame)
-        if self.origins is None:
-            return [_described(name, value, None, None, defaults) for name, value in pairs]
-        exact = [self.origins.exact(value) for _, value in pairs]
+                found += [(str(name), value) for name, value in rest.items()]
+        pairs = [
+            (name, value if type(value) in _PLAIN else _Seen(value, self.origins))
+            for name, value in found
+            if name not in ("self", "cls")
+        ]
+        return Given(code, kind, pairs[:MAX_ARGUMENTS], self.origins)
+
+    def described(self, given: Given) -> List[Dict[str, Any]]:
+        """``[{"name", "value", "type", "origin", "path", "certain"}]`` of what :meth:`of` saw."""
+        defaults = _defaults(given)
+        origins = given.origins
+        exact = [_exact(value, origins) for _, value in given.pairs]
         parents = [path.rpartition(".")[0] for path in exact if path is not None]
         # The section whose keys the arguments are, if the identities of some tell it.
         section = max(set(parents), key=parents.count) if parents else None
-        return [self._recognised(name, value, path, section, defaults) for (name, value), path in zip(pairs, exact)]
+        return [
+            _described(name, value, _origin(name, value, path, section, origins), defaults)
+            for (name, value), path in zip(given.pairs, exact)
+        ]
 
     def made(self, arguments: List[Dict[str, Any]], made: Any, caller: Any) -> None:
         """``made``, a config, came of a call with ``arguments`` in the frame ``caller``: of which section it is."""
-        if self.origins is None or not _CONFIG.search(type_name(made)):
-            return
+        assert self.origins is not None
         parents = [str(a["path"]).rpartition(".")[0] for a in arguments if a["origin"] == "config" and a["certain"]]
         section = max(set(parents), key=parents.count) if parents else None
         # What code computed has no key; a default has the one that would have been taken.
         given = {a["name"]: None if a["origin"] == "default" else str(a["path"] or "") for a in arguments}
         self.origins.remember(made, section, given, caller)
 
-    def _recognised(
-        self, name: str, value: Any, exact: Optional[str], section: Optional[str], defaults: Dict[str, Any]
-    ) -> Dict[str, Any]:
-        assert self.origins is not None
-        if exact is not None:
-            return _described(name, value, ("config", exact, True), None, defaults)
-        found = self.origins.by_name(value, name, section)
-        if found is not None:
-            # A small number of that name and value may be another one, but not in a class that takes its section.
-            certain = found[1] == NAME and section is not None and found[0].rpartition(".")[0] == section
-            return _described(name, value, ("config", found[0], certain), None, defaults)
-        return _described(name, value, None, self.origins.section_of(value), defaults)
+    def records(self, made: Any) -> bool:
+        """Whether ``made`` is a config of which :meth:`made` is to be told."""
+        return self.origins is not None and type_name(made).endswith(_CONFIGS)
+
+
+def _exact(value: Any, origins: Optional[Origins]) -> Optional[str]:
+    if type(value) is _Seen:
+        return str(value.exact) if value.exact is not None else None
+    return origins.exact(value) if origins is not None else None
+
+
+def _origin(
+    name: str, value: Any, exact: Optional[str], section: Optional[str], origins: Optional[Origins]
+) -> Optional[Tuple[str, str, bool]]:
+    """Origin, path and whether that is certain; None for a default and for what code made."""
+    if origins is None:
+        return None
+    if exact is not None:
+        return "config", exact, True
+    seen = value if type(value) is _Seen else None
+    found = origins.by_name(seen.items if seen is not None and seen.items is not None else value, name, section)
+    if found is not None:
+        # A small number of that name and value may be another one, but not in a class that takes its section.
+        certain = found[1] == NAME and section is not None and found[0].rpartition(".")[0] == section
+        return "config", found[0], certain
+    return ("section", seen.section, True) if seen is not None and seen.section is not None else None
 
 
 def _described(
-    name: str,
-    value: Any,
-    key: Optional[Tuple[str, str, bool]],
-    section: Optional[str],
-    defaults: Dict[str, Any],
+    name: str, value: Any, origin: Optional[Tuple[str, str, bool]], defaults: Dict[str, Any]
 ) -> Dict[str, Any]:
-    if key is not None:
-        origin, path, certain = key
-    elif section is not None:
-        origin, path, certain = "section", section, True
-    else:
-        standing_in = name in defaults and (value is defaults[name] or type_name(value) == "_HAS_DEFAULT_FACTORY_CLASS")
-        origin, path, certain = "default" if standing_in else "code", None, True
+    seen = value if type(value) is _Seen else None
+    kind = seen.type if seen is not None else type_name(value)
+    if origin is None:
+        # A default lives as long as its function: nothing else had its identity.
+        same = name in defaults and identity(defaults[name]) == (seen.identity if seen is not None else identity(value))
+        standing_in = same or (name in defaults and kind == "_HAS_DEFAULT_FACTORY_CLASS")
+        origin = ("default" if standing_in else "code", None, True)  # type: ignore[assignment]
+    assert origin is not None
     return {
         "name": name,
-        "value": text(value),
-        "type": type_name(value),
-        "origin": origin,
-        "path": path,
-        "certain": certain,
+        "value": seen.text if seen is not None else text(value),
+        "type": kind,
+        "origin": origin[0],
+        "path": origin[1],
+        "certain": origin[2],
     }
 
 
-def _defaults(frame: Any) -> Dict[str, Any]:
-    """Defaults of the function that runs in ``frame``, where it can be found without running anything."""
-    code = frame.f_code
+def _defaults(given: Given) -> Dict[str, Any]:
+    """Defaults of the function that was called, where it can be found without running anything."""
+    code = given.code
     names = code.co_varnames[: code.co_argcount]
-    owner = frame.f_locals.get(names[0]) if names else None
-    kind = owner if isinstance(owner, type) else type(owner)
-    for base in kind.__mro__:
+    for base in given.kind.__mro__ if given.kind is not None else ():
         function: Any = vars(base).get(code.co_name)
         function = getattr(function, "__func__", function)
         while hasattr(function, "__wrapped__"):
@@ -109,7 +171,7 @@ def _defaults(frame: Any) -> Dict[str, Any]:
 
 def type_name(value: Any) -> str:
     """The name of the type of ``value``, whatever its metaclass does."""
-    return str(type.__dict__["__name__"].__get__(type(value)))
+    return str(_name(type(value)))
 
 
 def text(value: Any) -> Optional[str]:

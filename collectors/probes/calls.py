@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import memory
-from mlx_diagnose.collectors.probes.arguments import Arguments, type_name
+from mlx_diagnose.collectors.probes.arguments import Arguments, Given, type_name
 from mlx_diagnose.collectors.probes.events import Listener
+from mlx_diagnose.collectors.probes.identity import identity
 from mlx_diagnose.collectors.probes.places import Places
 
 #: Nodes that are reported at most; those that took least are left out.
@@ -44,6 +45,7 @@ class _Node:
         "caught",
         "children",
         "file",
+        "given",
         "growth",
         "line",
         "longest",
@@ -69,7 +71,8 @@ class _Node:
         self.growth = [0, 0]
         #: Tensors, parameters (elements) and bytes of the objects that were made.
         self.made = [0, 0, 0]
-        self.arguments: List[Dict[str, Any]] = []
+        self.given: Optional[Given] = None
+        self.arguments: Optional[List[Dict[str, Any]]] = None
         self.objects: List[int] = []
         self.places: Optional[str] = None
         self.name = self.module = self.file = ""
@@ -90,13 +93,18 @@ class CallTree(Listener):
 
     # -- listening ---------------------------------------------------------------------------
 
+    def may_want(self, code: Any) -> bool:
+        name = code.co_name
+        return name in _FOREIGN_NAMES or _STEPS.match(name) is not None
+
     def wants(self, frame: Any) -> bool:
         code = frame.f_code
         name, file = code.co_name, code.co_filename
-        if not _STEPS.match(name) and name not in _FOREIGN_NAMES:
-            return False
+        steps = _STEPS.match(name) is not None
+        if steps and _MODELS.search(file):
+            return True
         module = str(frame.f_globals.get("__name__", ""))
-        if _MODELS.search(file) or (file == "<string>" and _MODULES.match(module)):
+        if steps and file == "<string>" and _MODULES.match(module):
             return True
         foreign = _FOREIGN.get(module.partition(".")[0])
         return foreign is not None and name in foreign
@@ -105,29 +113,29 @@ class CallTree(Listener):
         began = time.perf_counter()
         parent = self._stack[-1][0] if self._stack else self._root
         caller = frame.f_back
-        key = (id(frame.f_code), caller.f_lineno if caller is not None else 0)
+        key = (identity(frame.f_code), caller.f_lineno if caller is not None else 0)
         node = parent.children.get(key)
+        reading = self._read()
         if node is None:
             if self._count >= _MAX_NODES:
                 return
             node = parent.children[key] = self._begun(frame, parent)
-        node.calls += 1
-        reading = self._read()
-        if node.memory[0] is None:
             node.memory[0] = reading
+        node.calls += 1
         self._stack.append((node, frame, began, reading))
 
     def _begun(self, frame: Any, parent: _Node) -> _Node:
         node = _Node(self._count, parent, self._stage() or parent.stage)
         self._count += 1
         code = frame.f_code
-        owner = _owner(frame)
-        name = getattr(code, "co_qualname", code.co_name)
-        if ("<locals>" in name or "." not in name) and owner is not None:
-            name = "%s.%s" % (owner, code.co_name)
-        node.name, node.module = name, str(frame.f_globals.get("__name__", ""))
+        node.name = name = getattr(code, "co_qualname", code.co_name)
+        if "<locals>" in name or "." not in name:
+            owner = _owner(frame)
+            if owner is not None:
+                node.name = "%s.%s" % (owner, code.co_name)
+        node.module = str(frame.f_globals.get("__name__", ""))
         node.file, node.line = code.co_filename, code.co_firstlineno
-        node.arguments = self._arguments.of(frame)
+        node.given = self._arguments.of(frame)
         return node
 
     def left(self, frame: Any, raised: bool) -> None:
@@ -142,33 +150,57 @@ class CallTree(Listener):
             node.raised += 1
         else:
             self._finished(node, frame)
-        after = self._read()
-        node.memory[1] = after
-        for index in (0, 1):
-            if before[index] is not None and after[index] is not None:
-                node.growth[index] += after[index] - before[index]  # type: ignore[operator]
+        node.memory[1] = after = self._read()
+        if before[0] is not None and after[0] is not None:
+            node.growth[0] += after[0] - before[0]
+        if before[1] is not None and after[1] is not None:
+            node.growth[1] += after[1] - before[1]
         took = time.perf_counter() - began
         node.seconds += took
-        node.longest = max(node.longest, took)
+        if took > node.longest:
+            node.longest = took
+
+    def returned(self, code: Any) -> None:
+        for _, frame, _, _ in reversed(self._stack):
+            if frame.f_code is code:
+                self.left(frame, False)
+                return
 
     def _finished(self, node: _Node, frame: Any) -> None:
         """A step is done: what the object that it made holds, and which names those made on the way got in it."""
+        initialiser = frame.f_code.co_name == "__init__"
+        if not initialiser and not node.children:
+            return
         made = _first(frame)
         if made is None:
             return
-        if frame.f_code.co_name == "__init__":
-            counted = self._places.measure(made)
-            node.made = [total + count for total, count in zip(node.made, counted)]
-            if len(node.objects) < _MAX_PLACED:
-                node.objects.append(id(made))
-            self._arguments.made(node.arguments, made, frame.f_back)
-        unplaced = [child for child in node.children.values() if child.objects and child.places is None]
-        if unplaced:
-            names = self._places.names(made, {key for child in unplaced for key in child.objects})
+        if initialiser:
+            total, counted = node.made, self._places.measure(made)
+            for index in (0, 1, 2):
+                total[index] += counted[index]
+            if self._arguments.records(made):
+                self._arguments.made(self._described(node), made, frame.f_back)
+            elif len(node.objects) < _MAX_PLACED:
+                node.objects.append(identity(made))
+        if node.children:
+            self._name(node.children.values(), made)
+
+    def _name(self, children: Iterable[_Node], made: Any) -> None:
+        """Where in ``made`` the objects of ``children`` stand; they are not looked for any more."""
+        unplaced = [child for child in children if child.objects and child.places is None]
+        # An initialiser that called that of its base class is no part of itself.
+        wanted = {key for child in unplaced for key in child.objects if key != identity(made)}
+        if wanted:
+            names = self._places.names(made, wanted)
             for child in unplaced:
-                child.places = self._places.collapsed(names[key] for key in child.objects if key in names)
-        for child in node.children.values():
+                child.places = self._places.collapsed([names[key] for key in child.objects if key in names])
+        for child in children:
             child.objects = []
+
+    def _described(self, node: _Node) -> List[Dict[str, Any]]:
+        if node.arguments is None:
+            node.arguments = self._arguments.described(node.given) if node.given is not None else []
+        return node.arguments
 
     def current(self) -> Optional[int]:
         return self._stack[-1][0].number if self._stack else None
@@ -190,7 +222,10 @@ class CallTree(Listener):
                 ancestor = ancestor.parent
         # Numbers are those of the order of first calls; a parent comes before what it calls.
         chosen = [node for node in nodes if node.number in kept][:MAX_CALLS]
-        return {"calls": [_described(node) for node in chosen], "omitted": len(nodes) - len(chosen)}
+        return {
+            "calls": [{**_described(node), "arguments": self._described(node)} for node in chosen],
+            "omitted": len(nodes) - len(chosen),
+        }
 
 
 def _preorder(node: _Node) -> Iterator[_Node]:
@@ -219,7 +254,6 @@ def _described(node: _Node) -> Dict[str, Any]:
         "growth": node.growth,
         "made": node.made,
         "raised": node.raised,
-        "arguments": node.arguments,
     }
 
 

@@ -12,7 +12,9 @@ import dis
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Set, Tuple
+
+from mlx_diagnose.collectors.probes.identity import identity
 
 _MODEL_CODE = os.sep + "mlx_audio" + os.sep
 
@@ -23,6 +25,10 @@ _NOTHING, _EXCEPTIONS, _CALLS = 0, 1, 2
 class Listener:
     """What wants to know of calls; the methods do nothing here."""
 
+    def may_want(self, code: Any) -> bool:
+        """Whether the calls of a function may be of interest by its code alone: what most are dropped by."""
+        raise NotImplementedError
+
     def wants(self, frame: Any) -> bool:
         """Whether the calls of the function that runs in ``frame`` are of interest; asked once a function."""
         raise NotImplementedError
@@ -32,6 +38,9 @@ class Listener:
 
     def left(self, frame: Any, raised: bool) -> None:
         """The call ends; ``raised``: an exception left it."""
+
+    def returned(self, code: Any) -> None:
+        """The innermost call of a function that runs now ends, as ``left`` tells where its frame is at hand."""
 
     def current(self) -> Optional[int]:
         """The number of the call that runs now."""
@@ -45,6 +54,8 @@ class Events:
         self._exception = exception
         self._listener: Optional[Listener] = None
         self._known: Dict[int, Tuple[int, Any]] = {}
+        #: Codes (by id) whose calls are told: what is asked at every event.
+        self._told: Set[int] = set()
         self._struck: Any = None
         self._thread = 0
         self._return = 0
@@ -58,6 +69,7 @@ class Events:
             return
         self._listener = listener
         self._known.clear()
+        self._told.clear()
         self._thread = threading.get_ident()
         monitoring = getattr(sys, "monitoring", None)
         if monitoring is not None:
@@ -98,14 +110,14 @@ class Events:
 
     def _interest(self, frame: Any) -> int:
         code = frame.f_code
-        known = self._known.get(id(code))
+        known = self._known.get(identity(code))
         if known is None:
-            if self._tell("wants", frame):
+            if self._tell("may_want", code) and self._tell("wants", frame):
                 kind = _CALLS
             else:
                 kind = _EXCEPTIONS if _MODEL_CODE in code.co_filename else _NOTHING
             # The code object is kept, so that its id stays its own.
-            known = self._known[id(code)] = (kind, code)
+            known = self._known[identity(code)] = (kind, code)
         return known[0]
 
     # -- sys.monitoring ----------------------------------------------------------------------
@@ -118,7 +130,7 @@ class Events:
         if self._listener is not None:
             monitoring.register_callback(tool, events.PY_START, self._started)
             monitoring.register_callback(tool, events.PY_RETURN, self._returned)
-            monitoring.register_callback(tool, events.PY_UNWIND, self._unwound)
+            monitoring.register_callback(tool, events.PY_UNWIND, self._unwinding())
             # Returns are switched on for the functions of interest alone; unwinding cannot be.
             wanted |= events.PY_START | events.PY_UNWIND
             self._return = events.PY_RETURN
@@ -131,22 +143,32 @@ class Events:
             self._exception(error)
 
     def _started(self, code: Any, _offset: int) -> Any:
-        frame = sys._getframe(1)
-        known = id(code) in self._known
-        if self._interest(frame) != _CALLS:
+        told = identity(code) in self._told
+        # A frame costs more to get than all the rest of what most functions are asked.
+        if not told and not self._tell("may_want", code):
             return sys.monitoring.DISABLE  # type: ignore[attr-defined]
-        if not known:
+        frame = sys._getframe(1)
+        if not told:
+            if self._interest(frame) != _CALLS:
+                return sys.monitoring.DISABLE  # type: ignore[attr-defined]
+            self._told.add(identity(code))
             monitoring = sys.monitoring  # type: ignore[attr-defined]
             monitoring.set_local_events(monitoring.PROFILER_ID, code, self._return)
         self._tell("entered", frame)
         return None
 
-    def _returned(self, _code: Any, _offset: int, _value: Any) -> None:
-        self._tell("left", sys._getframe(1), False)
+    def _returned(self, code: Any, _offset: int, _value: Any) -> None:
+        self._tell("returned", code)
 
-    def _unwound(self, code: Any, _offset: int, _error: BaseException) -> None:
-        if self._known.get(id(code), (_NOTHING,))[0] == _CALLS:
-            self._tell("left", sys._getframe(1), True)
+    def _unwinding(self) -> Callable[[Any, int, BaseException], None]:
+        """The callback of an event that no function can be left out of: it does as little as it can."""
+        told, tell, number, frame = self._told, self._tell, identity, sys._getframe
+
+        def unwound(code: Any, _offset: int, _error: BaseException) -> None:
+            if number(code) in told:
+                tell("left", frame(1), True)
+
+        return unwound
 
     # -- sys.settrace ------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import platform
 import sys
 import traceback
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Dict, List, Optional, TextIO
+from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, TextIO
 
 from mlx_diagnose.collectors.probes import (
     caught,
@@ -48,8 +48,8 @@ class Loader:
         self.seen: Dict[str, Any] = {}
         self.trace: Optional[trace.Trace] = None
         self._watched_classes: List[type] = []
-        #: The classes of the family are not described again: they are known from an earlier load.
-        self.brief = False
+        #: Modules whose classes were described: once a session does for all its loads.
+        self._described: Set[str] = set()
         #: Called with the family's module whenever the loader has resolved it.
         self.on_family: Callable[[Any], None] = lambda module: None
         self._module: Any = None
@@ -275,12 +275,16 @@ class Loader:
             self._report_resolution(None, None, self.seen.get("tried"))
         if "model" in self.seen:
             _quietly(self._channel, "tensors", lambda: self._send_tables(raised=True))
-        if "module" in self.seen and not self.brief:
+        if "module" in self.seen:
             _quietly(self._channel, "signature", self._send_signature)
         self._channel.send("outcome", loads=False, stage=stage)
 
     def _send_signature(self) -> None:
-        self._channel.send("signature", document=signature.describe(self.seen["module"]))
+        module = self.seen["module"]
+        name = str(getattr(module, "__name__", ""))
+        described = name in self._described
+        self._described.add(name)
+        self._channel.send("signature", module=name, document=None if described else signature.describe(module))
 
 
 def _pairs(weights: Any) -> Any:
@@ -412,7 +416,6 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
 
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
     request = json.loads(line)
-    loader.brief = request.get("brief", False)
     with _shimmed(request, channel):
         if "probe" in request:
             # Another probe's: its module serves it, through the same loader.

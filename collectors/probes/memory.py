@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import Callable, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import stages
 
 #: Resident bytes of the process (their peak where the platform tells no more), MLX's active and peak bytes.
 Reading = Tuple[Optional[int], Optional[int], Optional[int]]
+
+
+#: A reading of the resident bytes is good for so long: asking the system costs as much as making a layer.
+RESIDENT_SECONDS = 0.0002
 
 
 def _resident() -> Callable[[], Optional[int]]:
@@ -39,4 +44,16 @@ def _allocator(name: str) -> Callable[[], Optional[int]]:
 def reader() -> Callable[[], Reading]:
     """A function that reads all three; to be made once MLX is imported."""
     resident, active, peak = _resident(), _allocator("get_active_memory"), _allocator("get_peak_memory")
-    return lambda: (resident(), active(), peak())
+    clock = time.perf_counter
+    kept: Optional[int] = None
+    until = 0.0
+
+    def read() -> Reading:
+        nonlocal kept, until
+        now = clock()
+        if now >= until:
+            kept = resident()
+            until = now + RESIDENT_SECONDS
+        return kept, active(), peak()
+
+    return read

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
+from mlx_diagnose.collectors.probes.identity import identity
+
 _MAX_ENTRIES = 50_000
 
 _NONE = object()
@@ -50,17 +52,17 @@ class Origins:
                 break
             self._named.setdefault(path.rpartition(".")[2], []).append((path, value))
             if _is_own_object(value):
-                if id(value) in self._paths:
+                if identity(value) in self._paths:
                     # The same object at two places (the reader shares some): neither is known.
-                    self._paths[id(value)] = ""
+                    self._paths[identity(value)] = ""
                 else:
-                    self._paths[id(value)] = path
-                    self._values[id(value)] = value
+                    self._paths[identity(value)] = path
+                    self._values[identity(value)] = value
 
     def exact(self, value: Any) -> Optional[str]:
         """The key whose very object ``value`` is."""
-        if self._values.get(id(value), _NONE) is value:
-            return self._paths[id(value)] or None
+        if self._values.get(identity(value), _NONE) is value:
+            return self._paths[identity(value)] or None
         return None
 
     def by_name(self, value: Any, name: str, section: Optional[str] = None) -> Optional[Tuple[str, str]]:
@@ -83,8 +85,8 @@ class Origins:
         if owner is self._config:
             return ""
         if type(owner) is dict:
-            if self._values.get(id(owner), _NONE) is owner:
-                return self._paths[id(owner)] or None
+            if self._values.get(identity(owner), _NONE) is owner:
+                return self._paths[identity(owner)] or None
             return self._by_content(owner)
         made = self.maker_of(owner)
         return made.section if made is not None else None
@@ -102,11 +104,11 @@ class Origins:
             made.names = {
                 name: value for name, value in held.items() if name == "self" or self.section_of(value) is not None
             }
-        self._sections[id(owner)] = made
+        self._sections[identity(owner)] = made
 
     def maker_of(self, owner: Any) -> Optional[Made]:
         """How ``owner`` was made, where that is known."""
-        known = self._sections.get(id(owner))
+        known = self._sections.get(identity(owner))
         return known if known is not None and known.owner is owner else None
 
     def key_of(self, owner: Any, name: str) -> Optional[str]:
@@ -122,9 +124,9 @@ class Origins:
     def _by_content(self, owner: Dict[Any, Any]) -> Optional[str]:
         """A copy or a filtered copy of a section: what its values' identities agree on."""
         found = {
-            self._paths[id(value)].rpartition(".")[0]
+            self._paths[identity(value)].rpartition(".")[0]
             for value in list(dict.values(owner))
-            if self._values.get(id(value), _NONE) is value and self._paths[id(value)]
+            if self._values.get(identity(value), _NONE) is value and self._paths[identity(value)]
         }
         return found.pop() if len(found) == 1 else None
 

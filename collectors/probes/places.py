@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any, Dict, Iterable, List, Set, Tuple
+from typing import Any, Collection, Dict, List, Sequence, Set, Tuple
+
+from mlx_diagnose.collectors.probes.identity import identity
 
 #: How deep and how far objects are searched for those that were made inside them.
 _MAX_DEPTH = 3
 _MAX_ITEMS = 2_000
+_LEAVES = (str, int, float, type(None))
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 Counts = Tuple[int, int, int]
@@ -34,54 +37,63 @@ class Places:
             return 0, 0, 0
         tensors = elements = size = 0
         queue: List[Any] = list(dict.values(made))
+        array = self._array
         while queue:
             value = queue.pop()
-            if issubclass(type(value), self._array):
+            kind = type(value)
+            if kind is array:
                 tensors += 1
                 elements += value.size
                 size += value.nbytes
-            elif issubclass(type(value), dict):
-                known = self._known.get((id(value), type(value)))
+            elif issubclass(kind, _LEAVES):
+                continue
+            elif issubclass(kind, dict):
+                known = self._known.get((identity(value), kind))
                 if known is not None:
                     tensors, elements, size = tensors + known[0], elements + known[1], size + known[2]
                 else:
                     queue.extend(dict.values(value))
-            elif issubclass(type(value), (list, tuple)):
+            elif issubclass(kind, (list, tuple)):
                 queue.extend(value)
-        self._known[(id(made), type(made))] = counts = (tensors, elements, size)
+        self._known[(identity(made), type(made))] = counts = (tensors, elements, size)
         return counts
 
     def names(self, made: Any, wanted: Set[int]) -> Dict[int, str]:
         """Names of the objects of which ``wanted`` has the ``id``, inside ``made``: ``layers.3.attention``."""
         found: Dict[int, str] = {}
         wanted = set(wanted)
-        level: List[Tuple[str, Any]] = [("", made)]
+        # The name of each is written out only where something is found in it.
+        level: List[Tuple[Any, Any]] = [(None, made)]
         left = _MAX_ITEMS
-        for _ in range(_MAX_DEPTH):
-            following: List[Tuple[str, Any]] = []
-            for name, owner in level:
-                for key, value in _items(owner):
-                    left -= 1
-                    if issubclass(type(value), (str, int, float, self._array)):
-                        continue
-                    place = "%s.%s" % (name, key) if name else str(key)
-                    if id(value) in wanted:
-                        wanted.discard(id(value))
-                        found[id(value)] = place
-                    following.append((place, value))
-                if not wanted or left < 0:
+        for depth in range(_MAX_DEPTH):
+            if depth:
+                level = [
+                    ((place, key), value)
+                    for place, owner in level
+                    for key, value in _items(owner)
+                    if type(value) is not self._array and not issubclass(type(value), _LEAVES)
+                ]
+            for place, owner in level:
+                items = _items(owner)
+                left -= len(items)
+                for key, value in items:
+                    if identity(value) in wanted:
+                        wanted.discard(identity(value))
+                        found[identity(value)] = _written((place, key))
+                        if not wanted:
+                            return found
+                if left < 0:
                     return found
-            level = following
         return found
 
     @staticmethod
-    def collapsed(names: Iterable[str]) -> "str | None":
+    def collapsed(names: Sequence[str]) -> "str | None":
         """One name for several that differ in numbers: ``layers.{0..31}.attention``."""
+        if len(names) <= 1:
+            return names[0] if names else None
         numbers: Dict[str, List[List[int]]] = {}
         for name in names:
             numbers.setdefault(_NUMBER.sub("{}", name), []).append([int(found) for found in _NUMBER.findall(name)])
-        if not numbers:
-            return None
         template, found = max(numbers.items(), key=lambda entry: len(entry[1]))
         for column in zip(*found):
             low, high = min(column), max(column)
@@ -90,13 +102,21 @@ class Places:
         return template + (" and %d other names" % more if more else "")
 
 
-def _items(owner: Any) -> Iterable[Tuple[Any, Any]]:
+def _written(place: Any) -> str:
+    parts: List[str] = []
+    while place is not None:
+        place, key = place
+        parts.append(str(key))
+    return ".".join(reversed(parts))
+
+
+def _items(owner: Any) -> Collection[Tuple[Any, Any]]:
     if issubclass(type(owner), dict):
-        return list(dict.items(owner))
+        return dict.items(owner)
     if issubclass(type(owner), (list, tuple)):
         return list(enumerate(owner))
     try:
         held = object.__getattribute__(owner, "__dict__")
     except Exception:
         return ()
-    return list(held.items()) if issubclass(type(held), dict) else ()
+    return dict.items(held) if issubclass(type(held), dict) else ()

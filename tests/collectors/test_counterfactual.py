@@ -68,6 +68,14 @@ def test_a_count_of_layers_is_found_from_the_layers_that_differ(tmp_path: Path) 
     assert repair.edit == Edit("replace", ("num_hidden_layers",), 2)
 
 
+def test_a_session_describes_the_classes_of_a_family_once(tmp_path: Path) -> None:
+    with session(tmp_path, lambda config: config.__setitem__("intermediate_size", 96)) as (config, trials, run):
+        for width in (97, 98):
+            outcome = trials.run({**config, "intermediate_size": width})
+            assert outcome is not None and outcome.stage == "load"
+            assert outcome.run.signature is not None and outcome.run.signature is run.signature
+
+
 def test_two_changes_that_do_as_well_are_ambiguous(tmp_path: Path) -> None:
     memory = WorkingMemory()
     for given in ("first", "second"):
