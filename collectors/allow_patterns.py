@@ -12,7 +12,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlx_diagnose.collectors.syntax import walk
+from mlx_diagnose.collectors.syntax import parse, walk
 
 #: What every release downloads; for when the patient's is not known.
 CORE = ("*.json", "*.safetensors")
@@ -26,7 +26,7 @@ def read(mlx_audio: Path, category: str) -> tuple[str, ...] | None:
         try:
             if file.stat().st_size > _MAX_SOURCE:
                 continue
-            tree = ast.parse(file.read_bytes())
+            tree = parse(file.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
         found = _of_module(tree)

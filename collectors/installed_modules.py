@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from mlx_diagnose.collectors.syntax import parse
+
 #: A module that is compiled: ``core.cpython-311-x86_64-linux-gnu.so``, ``core.abi3.so``, ``core.pyc``.
 _COMPILED = re.compile(r"^(?P<stem>[^.]+)\.(?:[^.]+\.)?(?:so|pyd|pyc)$")
 _EDITABLE = re.compile(r"^__editable__.*_finder\.py$")
@@ -128,7 +130,7 @@ def _stub(folder: Path, names: frozenset[str], stem: str) -> Path | None:
 def _mapping(finder: Path) -> dict[str, Path]:
     """``MAPPING`` of a finder that setuptools wrote for an editable installation."""
     try:
-        tree = ast.parse(finder.read_text(encoding="utf-8"))
+        tree = parse(finder.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         return {}
     for node in tree.body:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mlx_diagnose.collectors.family_imports import imports_of
 from mlx_diagnose.collectors.installed_modules import InstalledModules, Place
 from mlx_diagnose.collectors.source_world import Module
-from mlx_diagnose.collectors.syntax import walk
+from mlx_diagnose.collectors.syntax import parse, walk
 
 #: Marks of a module whose names its source does not show.
 _DYNAMIC = (
@@ -78,7 +78,7 @@ def _read(module: str, place: Place) -> _Names | None:
         text = place.file.read_text(encoding="utf-8")
         if any(mark in text for mark in _DYNAMIC):
             return None
-        source = Module(module, place.file, place.is_package, ast.parse(text))
+        source = Module(module, place.file, place.is_package, parse(text))
         bound = frozenset(_bound(source.tree.body))
         stars = tuple(dict.fromkeys(i.module for i in imports_of(source) if i.name == "*" and i.function is None))
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):

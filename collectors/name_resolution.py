@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from mlx_diagnose.collectors.syntax import parse
+
 #: type-only: remapping alone (0.0.x); name-first: name parts always override (0.2.0 to 0.2.6);
 #: name-unless-same: they do, unless the type is mapped onto itself (0.2.8 to 0.5.9);
 #: remapping-first: they count only where the type is not remapped (0.6.0 and later).
@@ -68,7 +70,7 @@ def _resolver(node: ast.FunctionDef, all_parts: bool) -> Resolver:
 
 def _parsed(file: Path) -> ast.Module | None:
     try:
-        return ast.parse(file.read_text(encoding="utf-8"))
+        return parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         return None
 

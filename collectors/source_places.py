@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlx_diagnose.collectors.syntax import children
+from mlx_diagnose.collectors.syntax import children, parse
 
 _MAX_BYTES = 4 * 2**20
 
@@ -86,6 +86,6 @@ def _parse(file: str) -> tuple[ast.Module | None, list[str]]:
     except (OSError, ValueError):
         return None, []
     try:
-        return ast.parse(text), re.split(r"\r\n|\n|\r", text)
+        return parse(text), re.split(r"\r\n|\n|\r", text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None, re.split(r"\r\n|\n|\r", text)

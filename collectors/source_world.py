@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
-from mlx_diagnose.collectors.syntax import syntax_tree, walk
+from mlx_diagnose.collectors.syntax import parse_expression, syntax_tree, walk
 
 #: Packages that are followed; in others nobody takes our config apart.
 FOLLOWED = ("mlx_audio", "mlx_lm", "mlx_vlm")
@@ -373,7 +373,7 @@ class World:
             return None
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
             try:
-                annotation = ast.parse(annotation.value, mode="eval").body
+                annotation = parse_expression(annotation.value)
             except SyntaxError:
                 return None
         container = isinstance(annotation, ast.Subscript) and _last_name(annotation.value).lower() in _CONTAINERS

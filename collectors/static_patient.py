@@ -21,6 +21,7 @@ from typing import Any
 
 from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.surroundings import imported_directory
+from mlx_diagnose.collectors.syntax import parse
 
 #: How programs begin: ELF, Mach-O of one architecture or of several.
 _PROGRAMS = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
@@ -172,7 +173,7 @@ def _editable(folder: Path, line: str) -> Iterator[Path]:
     """
     module = line.split()[1].split(";")[0].strip(",")
     try:
-        tree = ast.parse((folder / f"{module}.py").read_bytes())
+        tree = parse((folder / f"{module}.py").read_bytes())
     except (OSError, SyntaxError, ValueError):
         return
     for node in tree.body:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,6 +16,27 @@ _LEAVES = frozenset(
 )
 _FIELDS: dict[type[ast.AST], tuple[str, ...]] = {}
 
+# CPython before 3.11.8 and 3.12.2 counts the depth of the tree that it makes once for all threads, and a
+# collection of garbage may let another thread in: both then raise "SystemError: AST constructor recursion
+# depth mismatch" (https://github.com/python/cpython/issues/106905).
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def parse(source: str | bytes, file: str = "<unknown>") -> ast.Module:
+    """The tree of a module's ``source``; ``file`` is named in what is raised.
+
+    Raises what ``ast.parse`` raises: SyntaxError, ValueError for null bytes and unknown encodings,
+    RecursionError and MemoryError for what is nested too deep.
+    """
+    with _ONE_AT_A_TIME:
+        return ast.parse(source, file)
+
+
+def parse_expression(source: str) -> ast.expr:
+    """The tree of one expression. Raises as :func:`parse` does."""
+    with _ONE_AT_A_TIME:
+        return ast.parse(source, mode="eval").body
+
 
 def syntax_tree(file: Path) -> ast.Module:
     """The syntax tree of ``file``, read once. Raises OSError, SyntaxError, ValueError, RecursionError."""
@@ -25,7 +47,7 @@ def syntax_tree(file: Path) -> ast.Module:
 @lru_cache(maxsize=400)
 def _tree(file: str, changed: int, size: int) -> ast.Module:
     """The syntax tree of ``file`` as it was ``changed``; several collectors read the same family."""
-    return ast.parse(Path(file).read_bytes(), file)
+    return parse(Path(file).read_bytes(), file)
 
 
 def children(node: ast.AST) -> list[ast.AST]:

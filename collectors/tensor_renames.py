@@ -1,16 +1,18 @@
 """Which tensors are others under another name.
 
-Three readings are tried in this order, and each takes what fits from the next: endings that
-are known to mean the same (``weight_g`` and ``parametrizations.weight.original0``), prefixes
-that were added, removed or replaced, and single names that look alike. A pair counts only if
+Four readings are tried in this order, and each takes what fits from the next: names that
+separate the same parts in another way (``encoders.0`` and ``encoders_0``), endings that are
+known to mean the same (``weight_g`` and ``parametrizations.weight.original0``), prefixes that
+were added, removed or replaced, and single names that look alike. A pair counts only if
 its tensors agree in shape; the shape alone never makes one.
 """
 
 from __future__ import annotations
 
 import heapq
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -31,6 +33,10 @@ KNOWN_ENDINGS: tuple[Pair, ...] = (
     ("beta", "bias"),
 )
 _ENDINGS = (*KNOWN_ENDINGS, *((wanted, found) for found, wanted in KNOWN_ENDINGS))
+
+#: What frameworks put between the parts of a name.
+_SEPARATORS = re.compile(r"[._/:-]")
+_NUMBERS = re.compile(r"\d+")
 
 #: Tensors a side that are compared; beyond, only the first are.
 MAX_TENSORS = 300_000
@@ -74,7 +80,8 @@ def find_renamings(found: TensorTable, wanted: TensorTable, *, key: ShapeKey = s
     search = _Search(found, wanted, key)
     if not search.found or not search.wanted:
         return []
-    renamings = search.endings()
+    renamings = search.separators()
+    renamings += search.endings()
     renamings += search.prefixes()
     renamings += search.endings()
     renamings += search.names()
@@ -140,6 +147,26 @@ class _Search:
         for found, wanted in pairs:
             del self.found[found]
             del self.wanted[wanted]
+
+    # -- separators ----------------------------------------------------------------------
+
+    def separators(self) -> list[Renaming]:
+        wanted = _by_parts(self.wanted)
+        changes: dict[Pair, list[tuple[Pair, Pair]]] = {}
+        for parts, name in _by_parts(self.found).items():
+            target = wanted.get(parts)
+            if name is None or target is None or self.found[name] != self.wanted[target]:
+                continue
+            tail = next(tail for tail in (*_tails(name), "") if not tail or target.endswith(f".{tail}"))
+            prefixes = (name[: len(name) - len(tail)].rstrip("."), target[: len(target) - len(tail)].rstrip("."))
+            alike = (_NUMBERS.sub(HOLE, prefixes[0]), _NUMBERS.sub(HOLE, prefixes[1]))
+            changes.setdefault(alike, []).append((prefixes, (name, target)))
+        renamings = []
+        for members in changes.values():
+            pairs = [pair for _, pair in members]
+            self._take(pairs)
+            renamings.append(_prefix_renaming(_ranged([prefixes for prefixes, _ in members]), pairs, ambiguous=False))
+        return renamings
 
     # -- known endings -------------------------------------------------------------------
 
@@ -253,6 +280,26 @@ class _Search:
         for renaming in renamings:
             self._take(self._free(renaming.pairs))
         return _merged_endings(renamings)
+
+
+def _by_parts(names: Iterable[str]) -> dict[tuple[str, ...], str | None]:
+    """Names by their parts, whatever separates them; None where two names have the same."""
+    found: dict[tuple[str, ...], str | None] = {}
+    for name in names:
+        parts = tuple(_SEPARATORS.split(name))
+        found[parts] = None if parts in found else name
+    return found
+
+
+def _ranged(prefixes: Sequence[Pair]) -> Pair:
+    """Prefixes that differ in numbers only as one of each side: ``encoders.{0..5}``."""
+
+    def side(at: int) -> str:
+        numbers = list(zip(*(map(int, _NUMBERS.findall(pair[at])) for pair in prefixes), strict=True))
+        ranges = (f"{{{min(of)}..{max(of)}}}" if min(of) < max(of) else str(of[0]) for of in numbers)
+        return _NUMBERS.sub(lambda _: next(ranges), prefixes[0][at])
+
+    return side(0), side(1)
 
 
 def _pair_up(one: Template, old: str, other: Template, new: str, tail: str, candidates: dict[Pair, list[Pair]]) -> None:

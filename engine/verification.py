@@ -87,6 +87,8 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
     ghosts = "" if not fix.weight_map else _REWRITTEN if outcome.rewritten else _GHOSTS
     if not outcome.mends(base) and stage_index(outcome.stage) <= stage_index(base.stage):
         if outcome.stage == base.stage and outcome.mismatches < base.mismatches:
+            if not outcome.mismatches and doubt is None and stage_index(base.stage) > stage_index("load"):
+                return replace(fix, applicability="verified", reason=f"{_fitting(outcome, base)}{ghosts}")
             helps = f"{_HELPS}{outcome.mismatches} of {base.mismatches} tensors still do not fit"
             return replace(fix, reason=doubt or helps)
         return None
@@ -117,6 +119,14 @@ def _fits(outcome: Outcome, base: Outcome) -> str:
     if not base.loads:
         return LOADS
     return f"{LOADS}, and {base.mismatches - outcome.mismatches} of {base.mismatches} tensors that did not fit now do"
+
+
+def _fitting(outcome: Outcome, base: Outcome) -> str:
+    """What was seen of a copy whose load fills everything, and which fails later for another reason."""
+    return (
+        f"tried on a copy: all {base.mismatches} tensors that did not fit do with it; what fails is {outcome.stage}, "
+        "for another reason"
+    )
 
 
 def _adds_number(step: Mapping[str, Any]) -> bool:

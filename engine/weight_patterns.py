@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -31,8 +32,9 @@ def renames(pairs: Mapping[str, str], names: Collection[str], kept: Collection[s
     groups: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[Indices, tuple[str, str]]] = {}
     single: list[Operation] = []
     for old, new in pairs.items():
-        (before, at), (after, now) = split_indices(old), split_indices(new)
-        if at == now and at:
+        before, at = split_indices(old)
+        after = _texts_around(at, new)
+        if at and after is not None:
             groups.setdefault((before, after), {})[at] = (old, new)
         else:
             single.append({"op": "rename", "from": escaped(old), "to": escaped(new)})
@@ -105,6 +107,23 @@ def _prefixes(old: str, new: str) -> tuple[str, str]:
             break
         same += 1
     return ".".join(left[: len(left) - same]), ".".join(right[: len(right) - same])
+
+
+def _texts_around(indices: Indices, name: str) -> tuple[str, ...] | None:
+    """What stands around ``indices`` in ``name``, be they parts of their own or, as in ``layers_0``, not; else None."""
+    texts, found = split_indices(name)
+    if found == indices:
+        return texts
+    around = [""]
+    wanted = list(map(str, indices))
+    # A number that a letter stands before is part of a word, as in ``s3gen``.
+    for piece in re.split(r"(?<![a-zA-Z0-9])(\d+)", name):
+        if wanted and piece == wanted[0]:
+            around.append("")
+            del wanted[0]
+        else:
+            around[-1] += piece
+    return tuple(around) if not wanted else None
 
 
 def _moved(name: str, old: str, new: str) -> str:

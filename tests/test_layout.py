@@ -36,7 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mlx_diagnose.collectors.probes": set(),
     "mlx_diagnose.collectors": FOUNDATION | {"mlx_diagnose.knowledge_base"},
     "mlx_diagnose.adapters": FOUNDATION
-    | {"mlx_diagnose.collectors.tensors", "mlx_diagnose.engine.rulebase", "mlx_diagnose.knowledge_base"},
+    | {
+        "mlx_diagnose.collectors.syntax",
+        "mlx_diagnose.collectors.tensors",
+        "mlx_diagnose.engine.rulebase",
+        "mlx_diagnose.knowledge_base",
+    },
     "mlx_diagnose.knowledge_base": FOUNDATION,
     "mlx_diagnose.rules": set(),
     "mlx_diagnose.engine.rulebase": FOUNDATION

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 
+from mlx_diagnose.collectors.syntax import parse
+
 
 def sources(module: str, names: Iterable[str]) -> list[str]:
     """The source texts of the functions ``names`` of a snippet ``module``, in the order in which they stand there."""
@@ -23,7 +25,7 @@ def _functions(module: str) -> dict[str, str]:
     text = resources.files("mlx_diagnose.adapters.snippets").joinpath(f"{module}.py").read_text(encoding="utf-8")
     lines = text.splitlines()
     found = {}
-    for node in ast.parse(text).body:
+    for node in parse(text).body:
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno is not None
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])

@@ -178,16 +178,21 @@ class Loader:
         def load_weights(model: Any, *args: Any, **kwargs: Any) -> Any:
             # Called just as the loader calls it: a call that the model does not take must still fail.
             weights = args[0] if args else kwargs.get(names[0]) if names else None
+            strict = bool(kwargs.get("strict", args[1] if len(args) > 1 else True))
             if self.clock.active is not None or not isinstance(weights, (list, tuple, str)):
+                if not strict and "parts" in self.seen and isinstance(weights, (list, tuple)):
+                    self._note_part(model, weights)
                 with self.clock.step("load"):
                     return function(model, *args, **kwargs)
-            strict = bool(kwargs.get("strict", args[1] if len(args) > 1 else True))
             with self.clock.step("load"):
                 pairs = _pairs(weights)
-                self.seen.update(model=model, weights=pairs, strict=strict)
+                self.seen.update(model=model, weights=pairs, strict=strict, parts=[])
                 if not strict:
                     self._send_tables(raised=False)
                 result = function(model, *args, **kwargs)
+            if strict:
+                self._send_parts(model)
+            self.seen.pop("parts", None)
             self._channel.send("given", count=len(pairs), bytes=memory_use.size_of(pairs))
             self.seen.pop("model", None)
             self.seen.pop("weights", None)
@@ -197,17 +202,41 @@ class Loader:
         load_weights.__name__ = "load_weights"
         return load_weights
 
+    def _note_part(self, part: Any, weights: Any) -> None:
+        """A model that is strict as a whole fills ``part`` of it without comparing anything."""
+        # Before the weights are in: afterwards the parameters have the shapes of what was given.
+        given = tensors.table(weights)
+        # Constants that the family's own classes compute are why it compares nothing: only layers have to be given.
+        layers = tensors.in_layers(part)
+        wanted = {name: value for name, value in tensors.parameters(part).items() if name in layers or name in given}
+        self.seen["parts"].append((part, wanted, given))
+
+    def _send_parts(self, model: Any) -> None:
+        """Report the parts that were filled without a comparison, under their names in ``model``."""
+        if not self.seen["parts"]:
+            return
+        places = {id(module): name for name, module in model.named_modules()}
+        wanted: tensors.Table = {}
+        given: tensors.Table = {}
+        for part, parameters, weights in self.seen["parts"]:
+            place = places.get(id(part))
+            if place is not None:
+                wanted.update(tensors.under(place, parameters))
+                given.update(tensors.under(place, weights))
+        self._send_difference(wanted, given, strict=False, raised=False)
+
     def _send_tables(self, raised: bool) -> None:
         """Report the model's parameters against the weights given, whole if they differ."""
         model = tensors.parameters(self.seen["model"])
         given = tensors.table(self.seen["weights"])
+        self._send_difference(model, given, strict=self.seen["strict"], raised=raised)
+
+    def _send_difference(self, model: tensors.Table, given: tensors.Table, *, strict: bool, raised: bool) -> None:
         counts = tensors.differences(model, given)
         if not raised and not (counts["missing"] or counts["unexpected"] or counts["shape"]):
             return
         model, given = tensors.trimmed(model, given)
-        self._channel.send(
-            "tensors", model=model, sanitized=given, counts=counts, strict=self.seen["strict"], raised=raised
-        )
+        self._channel.send("tensors", model=model, sanitized=given, counts=counts, strict=strict, raised=raised)
 
     # -- loading -----------------------------------------------------------------------------
 

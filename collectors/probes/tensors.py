@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Set, Tuple
 
 Table = Dict[str, List[Any]]
 
@@ -27,6 +27,20 @@ def parameters(model: Any) -> Table:
 
     flat: Any = tree_flatten(model.parameters())
     return table(flat)
+
+
+def in_layers(model: Any) -> Set[str]:
+    """Names of the parameters that belong to layers of ``mlx.nn``, which start random and are learned."""
+    found: Set[str] = set()
+    for place, module in model.named_modules():
+        if type(module).__module__.startswith("mlx.nn."):
+            found.update("%s.%s" % (place, name) if place else str(name) for name in module)
+    return found
+
+
+def under(place: str, names: Table) -> Table:
+    """``names`` as the parameters of the module at ``place``, which is empty for the whole model."""
+    return {"%s.%s" % (place, name): value for name, value in names.items()} if place else dict(names)
 
 
 def differences(model: Table, given: Table) -> Dict[str, int]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,42 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     assert syntax.syntax_tree(file) is before
     file.write_text("b = 22")  # clocks of file systems may stand still in between
     assert ast.unparse(syntax.syntax_tree(file)) == "b = 22"
+
+
+#: Deep and large enough that the collector of garbage runs in the middle of making its tree.
+_DEEP = "\n".join(f"value_{number} = " + "(1 + " * 20 + "1" + ")" * 20 for number in range(60))
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """CPython before 3.11.8 and 3.12.2 fails here with ``ast.parse`` itself, where a collection lets others run."""
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        for _ in range(4):
+            try:
+                syntax.parse(_DEEP)
+            except BaseException as error:
+                failures.append(error)
+
+    def let_others_run(_phase: str, _info: dict[str, int]) -> None:
+        time.sleep(0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    before = gc.get_threshold()
+    gc.callbacks.append(let_others_run)
+    gc.set_threshold(50)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(let_others_run)
+    assert not failures
+
+
+def test_expressions() -> None:
+    assert isinstance(syntax.parse_expression("a | None"), ast.BinOp)
+    with pytest.raises(SyntaxError):
+        syntax.parse_expression("a = 1")

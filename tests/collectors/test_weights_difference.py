@@ -190,6 +190,28 @@ def test_a_prefix_with_another_number_of_layers() -> None:
     assert rows(memory, "layers_absent", "stem", "in_model", "in_checkpoint") == [("model.layers", 3, 5)]
 
 
+def test_the_numbers_of_layers_are_separated_in_another_way() -> None:
+    """As in the conformer of chatterbox: many alike layers, each found by its own number, and two stacks of them."""
+    parts = {"attn.q.weight": (8, 8), "attn.q.bias": (8,), "w_1.weight": (32, 8)}
+    names = [
+        f"{stack}{{}}{layer}.{part}"
+        for stack in ("a.encoders", "a.up_encoders")
+        for layer in range(9)
+        for part in parts
+    ]
+    found, wanted = ({name.format(by): parts[name.split("{}")[1].partition(".")[2]] for name in names} for by in "._")
+    renamed = rows(looked(table(found), table(wanted)), "tensor_rename", "found", "wanted", "count", "ambiguous")
+    assert renamed == [
+        ("a.encoders.{0..8}", "a.encoders_{0..8}", 27, False),
+        ("a.up_encoders.{0..8}", "a.up_encoders_{0..8}", 27, False),
+    ]
+
+
+def test_two_names_of_the_same_parts_are_not_told_apart_by_separators() -> None:
+    memory = looked(table({"a.b_c.w": (2, 3), "a_b.c.w": (2, 3)}), table({"a.b.c.w": (2, 3)}))
+    assert all(ambiguous for (ambiguous,) in rows(memory, "tensor_rename", "ambiguous"))
+
+
 def test_weight_normalisation_of_another_age() -> None:
     shapes = {
         f"ups.{i}.weight_{part}": (8 - i, 1, 1) if part == "g" else (8 - i, 3, 8) for i in range(3) for part in "gv"

@@ -15,6 +15,7 @@ from mlx_diagnose.engine.model import Finding, Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.specimen import write_safetensors
+from tests.specimens import make_specimen
 
 #: Builds the family's default model and says what it consists of.
 _SCRIPT = """
@@ -86,3 +87,20 @@ def test_a_tensor_that_is_left_aside_is_a_note(model: Callable[..., Report]) -> 
     report = model(tensors=lambda tensors: tensors.update({"stray.weight": [3, 3]}))
     assert report.verdict == "loads"
     assert (root(report).failure_class, root(report).severity) == ("weights/unexpected", "info")
+
+
+@pytest.mark.long
+def test_a_strict_load_that_leaves_its_parts_to_themselves_is_looked_at_as_well(tmp_path: Path) -> None:
+    """chatterbox fills its parts itself, not strictly: blocks under names that it does not know stay random."""
+    specimen = make_specimen("chatterbox", tmp_path, body="hole")
+    lacking = "s3gen.flow.encoder.encoders_0.norm_ff.weight"
+    assert lacking in specimen.tensors
+    table = {name: tensor for name, tensor in specimen.tensors.items() if name != lacking}
+    write_safetensors(specimen.path / "model.safetensors", table)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in specimen.environment.items():
+            patch.setenv(name, value)
+        report = diagnose(Options(model=str(specimen.path), category="tts"))
+    assert report.verdict == "loads-with-warnings"
+    found = root(report)
+    assert (found.failure_class, [subject.name for subject in found.subjects]) == ("weights/missing", [lacking])

@@ -49,3 +49,10 @@ def test_the_operations_do_what_the_pairs_say_and_no_more(names: list[str], data
     kept = tuple(name for name in names if name not in pairs)
     if pairs:
         assert sorted(carried_out(pairs, names, kept)) == sorted([*pairs.values(), *kept])
+
+
+def test_a_number_that_is_no_part_of_its_own_in_the_new_name_is_still_one_of_all_layers() -> None:
+    pairs = {f"s3.flow.encoders.{i}.w_1.weight": f"s3.flow.encoders_{i}.w_1.weight" for i in range(4)}
+    (operation,) = renames(pairs, list(pairs), ())
+    assert operation["to"] == "s3.flow.encoders_{i}.w_1.weight"
+    assert carried_out(pairs, list(pairs)) == list(pairs.values())

@@ -67,3 +67,47 @@ def test_marks_inside_another_step_do_nothing(tmp_path: Path, monkeypatch: pytes
     with loader.clock.step("construct"):
         nn.Linear(2, 2).load_weights(str(file))
     assert channel.stages() == [("construct", "running"), ("construct", "passed")]
+
+
+class _Part(nn.Module):  # type: ignore[misc]
+    """A layer, and a constant that no checkpoint holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.noise = mx.zeros((3,))
+
+
+class _Whole(nn.Module):  # type: ignore[misc]
+    """A family that fills its parts itself and compares nothing, as chatterbox does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = _Part()
+
+    def load_weights(self, weights: list[tuple[str, Any]], strict: bool = True) -> None:
+        self.part.load_weights([(name.removeprefix("part."), value) for name, value in weights], strict=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ({"part.layer.weight": (2, 2), "part.layer.bias": (2,)}, None),
+        ({"part.layer.weight": (2, 2)}, {"missing": 1, "unexpected": 0, "shape": 0, "matched": 1}),
+        (
+            {"part.layer.weight": (2, 9), "part.layer.bias": (2,), "part.x": (1,)},
+            {"missing": 0, "unexpected": 1, "shape": 1, "matched": 1},
+        ),
+    ],
+    ids=["whole", "lacking", "of another shape"],
+)
+def test_parts_that_are_filled_without_a_comparison_are_compared(
+    channel: Channel, given: dict[str, tuple[int, ...]], counts: dict[str, int] | None
+) -> None:
+    loader = Loader(channel, None, "tts")  # type: ignore[arg-type]
+    for owner in (_Whole, nn.Module):
+        owner.load_weights = loader._loading(getattr(owner.load_weights, "__wrapped__", owner.load_weights))
+    _Whole().load_weights([(name, mx.zeros(shape)) for name, shape in given.items()])
+    tables = [message for message in channel.sent if message["m"] == "tensors"]
+    assert [message["counts"] for message in tables] == ([] if counts is None else [counts])
+    assert all(message["strict"] is False and "part.layer.weight" in message["model"] for message in tables)
