@@ -155,7 +155,7 @@ class _Search:
         changes: dict[Pair, list[tuple[Pair, Pair]]] = {}
         for parts, name in _by_parts(self.found).items():
             target = wanted.get(parts)
-            if name is None or target is None or self.found[name] != self.wanted[target]:
+            if name is None or target in (None, name) or self.found[name] != self.wanted[target]:
                 continue
             tail = next(tail for tail in (*_tails(name), "") if not tail or target.endswith(f".{tail}"))
             prefixes = (name[: len(name) - len(tail)].rstrip("."), target[: len(target) - len(tail)].rstrip("."))

@@ -191,7 +191,9 @@ def _lost_renamings(
 ) -> Sequence[Renaming]:
     """Renamings among what sanitize took away: one that keeps only names it knows drops misnamed tensors unseen."""
     lost = {name: info for name, info in stored.items() if name not in names}
-    return find_renamings(lost, {name: model[name] for name in difference.missing}) if difference.missing else ()
+    # What sanitize drops under the very name that the model has is not renamed.
+    missing = {name: model[name] for name in difference.missing if name not in lost}
+    return find_renamings({name: info for name, info in lost.items() if name not in model}, missing) if missing else ()
 
 
 def _renames(memory: WorkingMemory, difference: Difference, lost: Sequence[Renaming]) -> None:

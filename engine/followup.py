@@ -162,7 +162,7 @@ class _Course:
             findings = verification.verify(findings, examination.config, base, self._bench, found)
         if self._live and not self._episodes and not run.loads:
             findings = try_environments(findings, base, self._loaded_with)
-        self._episodes = _superseded(self._episodes, findings)
+        self._episodes = _overtaken(_superseded(self._episodes, findings), examination)
         findings = self._numbered(findings)
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
@@ -424,6 +424,19 @@ def _superseded(episodes: Sequence[Episode], findings: Sequence[Finding]) -> lis
         )
         for episode in episodes
     ]
+
+
+def _overtaken(episodes: Sequence[Episode], examination: Examination) -> list[Episode]:
+    """``episodes`` without what was foretold of companions that this load has come to: it tells of them itself."""
+    reached = {fact["name"] for fact in examination.memory.of("companion") if not fact["ahead"]}
+    settled = []
+    for episode in episodes:
+        overtaken = {
+            fact.id for fact in episode.facts if fact.kind == "companion" and fact["ahead"] and fact["name"] in reached
+        }
+        kept = [finding for finding in episode.findings if not overtaken & set(finding.evidence)]
+        settled.append(replace(episode, findings=kept))
+    return settled
 
 
 def _key(finding: Finding) -> tuple[Any, ...]:

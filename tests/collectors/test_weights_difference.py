@@ -207,6 +207,11 @@ def test_the_numbers_of_layers_are_separated_in_another_way() -> None:
     ]
 
 
+def test_a_tensor_that_sanitize_drops_is_not_renamed_to_its_own_name() -> None:
+    names = table({"model.a.weight": (2, 3), "model.b.weight": (4, 3)})
+    assert not looked(table({}), names, names).of("tensor_rename")
+
+
 def test_two_names_of_the_same_parts_are_not_told_apart_by_separators() -> None:
     memory = looked(table({"a.b_c.w": (2, 3), "a_b.c.w": (2, 3)}), table({"a.b.c.w": (2, 3)}))
     assert all(ambiguous for (ambiguous,) in rows(memory, "tensor_rename", "ambiguous"))

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from mlx_diagnose.engine.diagnosis import fold
-from mlx_diagnose.engine.followup import Episode, _settled
-from mlx_diagnose.engine.model import Explains, Finding, StageResult, Subject
+from mlx_diagnose.engine.followup import Episode, _overtaken, _settled
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Explains, Finding, Provenance, StageResult, Subject
 
 
 def finding(rule: str, failure_class: str, stage: str, subject: str, **fields: object) -> Finding:
@@ -36,3 +39,35 @@ def test_a_missing_metal_explains_what_showed_with_it_and_nothing_of_what_is_beh
     roots = {found.rule: found.root for found in folded}
     assert roots == {"behind": True, "metal": True, "beside": False}
     assert next(found for found in folded if found.rule == "metal").severity == "warning"
+
+
+def _companions(**ahead: bool) -> WorkingMemory:
+    memory = WorkingMemory()
+    for name, foretold in ahead.items():
+        memory.add(
+            "companion",
+            Provenance("test"),
+            what="repo",
+            name=name,
+            ahead=foretold,
+            stage="post_load",
+            file="family.py",
+            found_by="static",
+            state="not-cached",
+            **dict.fromkeys(("defaulted", "tested", "swallowed", "offline_by_us"), False),
+        )
+    return memory
+
+
+def test_what_was_foretold_of_a_companion_gives_way_to_the_load_that_came_to_it() -> None:
+    before, after = _companions(met=True, never=True), _companions(met=False, never=True)
+    foretold = [
+        finding(
+            f"{fact['name']}-ahead", "hub/companion-unavailable", "post_load", str(fact["name"]), evidence=(fact.id,)
+        )
+        for fact in before.of("companion")
+    ]
+    other = finding("metal", "dependency/backend", "import", "mlx")
+    episode = Episode(None, None, [], [*foretold, other], before.of("companion"))  # type: ignore[arg-type]
+    (settled,) = _overtaken([episode], SimpleNamespace(memory=after))  # type: ignore[arg-type]
+    assert [found.rule for found in settled.findings] == ["never-ahead", "metal"]
