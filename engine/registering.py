@@ -16,7 +16,7 @@ from mlx_diagnose.adapters.mend import Mend
 from mlx_diagnose.adapters.model_copy import LEFT_OUT, files_of
 from mlx_diagnose.adapters.registry import Entry
 from mlx_diagnose.collectors.interpreter import choose
-from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.load import LoadRun, blocking_reach
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine import runs
 from mlx_diagnose.engine.model import Report, UsageError
@@ -117,8 +117,23 @@ def verify(entry: Entry, options: Options) -> LoadRun:
             write_safetensors(place, tensors, metadata={"format": "mlx"})
         _side_files(entry, path)
         located = Located(str(path), "directory", "present", str(path), path.name, path)
-        with start(replace(options, category=entry.category), choose(options.python), located) as process:
-            return LoadRun().take(process.messages())
+        options = replace(options, category=entry.category)
+        run = LoadRun()
+        # A family that fetches a codec while it is imported says nothing of the entry without it.
+        for shims in ((), ("codec-when-used",)):
+            with start(options, choose(options.python), located, shims) as process:
+                run = LoadRun().take(process.messages())
+            if run.failed_stage != "import" or blocking_reach(run) is None:
+                break
+        return run
+
+
+def came_to_the_end(entry: Entry, run: LoadRun) -> bool:
+    """Whether a load that failed was the entry's own fault: nothing was missing that the registry does not keep."""
+    said = " ".join(link["message"] for link in run.chain)
+    kept_apart = bool(entry.files) and run.failed_stage == "post_load"
+    kept_apart = kept_apart or any(Path(name).name in said for name in entry.files)
+    return run.value_read is None and blocking_reach(run) is None and not kept_apart
 
 
 def _side_files(entry: Entry, path: Path) -> None:

@@ -129,9 +129,13 @@ def verify(name: str, python: str | None) -> int:
         return ExitCode.LOADS
     said = run.chain[0] if run.chain else None
     told = f"{said['type']}: {said['message']}" if said else "the process ended"
-    write(f"{one_line(entry.id)} does not load: {run.failed_stage}: {one_line(told)}\n", None)
-    missing = run.value_read is not None or (any(name for name in entry.files) and run.failed_stage == "post_load")
-    return ExitCode.INCONCLUSIVE if missing else ExitCode.FAILURE
+    if registering.came_to_the_end(entry, run):
+        write(f"{one_line(entry.id)} does not load: {run.failed_stage}: {one_line(told)}\n", None)
+        return ExitCode.FAILURE
+    fits = "its tensors fit the model that its config makes; " if run.failed_stage == "post_load" else ""
+    stopped = f"{run.failed_stage} wants what the registry does not keep: {one_line(told)}"
+    write(f"{one_line(entry.id)}: {fits}not tried to the end with mlx-audio {one_line(version)}: {stopped}\n", None)
+    return ExitCode.INCONCLUSIVE
 
 
 def _described(entry: Entry) -> str:
