@@ -135,21 +135,32 @@ def _model_types(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
             )
 
 
-def types_by_tensors(config: Mapping[str, Any], run: LoadRun, names: Iterable[str]) -> list[Candidate]:
-    """Model types whose families the tensors ``names`` point to, where ``run`` may have been of another one."""
+def types_by_tensors(config: Mapping[str, Any], run: LoadRun, names: Iterable[str]) -> Iterator[list[Candidate]]:
+    """Model types whose families the tensors ``names`` point to, where ``run`` may have been of another one.
+
+    First the families' own names; then other types that the loader remaps to them, which a family may tell apart.
+    """
     from mlx_diagnose.collectors import type_evidence
+    from mlx_diagnose.collectors.probes import installed
 
     folder = (run.mlx_audio or {}).get("directory")
     fits = run.tensors is not None and run.tensors["counts"]["matched"] > run.mismatches
     if folder is None or fits:
-        return []
-    operation = "replace" if "model_type" in config else "add"
-    evidence = "the names of the tensors"
-    return [
-        Candidate(Edit(operation, ("model_type",), family), 1 - place / 100, evidence, must_load=True)  # type: ignore[arg-type]
-        for place, family in enumerate(type_evidence.families(FilePath(folder), run.category, names))
-        if family != config.get("model_type")
-    ]
+        return
+    families = type_evidence.families(FilePath(folder), run.category, names)
+    remapped = installed.remapping(folder, run.category)
+    aliases = [alias for family in families for alias, to in remapped.items() if to == family != alias]
+    for types in (families, aliases):
+        yield [
+            Candidate(
+                Edit("replace" if "model_type" in config else "add", ("model_type",), name),
+                1 - place / 100,
+                "the names of the tensors",
+                must_load=True,
+            )
+            for place, name in enumerate(types)
+            if name != config.get("model_type")
+        ]
 
 
 def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:

@@ -42,11 +42,12 @@ def search(
     memory: WorkingMemory,
     base: Outcome,
     trials: Trials,
-    further: Callable[[], Iterable[Candidate]] = tuple,
+    further: Callable[[], Iterable[Iterable[Candidate]]] = tuple,
 ) -> Repair | None:
     """Try changes of ``config``; assert and return the best that is better than ``base``.
 
-    First what the facts suggest; if nothing of that loads, what shapes that move tell, and ``further`` candidates.
+    First what the facts suggest; if nothing of that loads, what shapes that move tell, and group after group
+    of ``further`` candidates, until one of a group loads.
     """
     tried = _try(candidates(config, memory, base.run), config, base, trials)
     if not any(outcome.mends(base) for _, _, outcome in tried):
@@ -55,7 +56,11 @@ def search(
     if not mended and base.stage in ("load", None) and not explained_otherwise(memory):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, base, trials)
     if not any(outcome.mends(base) for _, _, outcome in tried):
-        tried += _try(further(), config, base, trials)
+        for group in further():
+            others = _try(group, config, base, trials)
+            tried += others
+            if any(outcome.mends(base) for _, _, outcome in others):
+                break
     better = [
         (candidate, changed, outcome)
         for candidate, changed, outcome in tried

@@ -208,7 +208,7 @@ class _Course:
             self._build_minimally(examination, run, repair)
         return Found(repair, weights)
 
-    def _types(self, examination: Examination, run: LoadRun) -> Iterable[Candidate]:
+    def _types(self, examination: Examination, run: LoadRun) -> Iterable[Iterable[Candidate]]:
         """Other model types, by the checkpoint: where the type was asked for, or what it led to does not fit."""
         stored, config = examination.checkpoint, examination.config
         if (

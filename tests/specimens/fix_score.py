@@ -7,6 +7,7 @@ Every mutant is diagnosed with the command line; the fixes that the report says 
 carried out on a copy, which the real loader loads, and its parameters are compared with those of the
 unbroken specimen, values included. One line a mutant: ``ok`` (fixed, and equal), ``WRONG`` (called
 verified and not equal, or does not load), ``ambiguous`` (it says that several fixes would pass),
+``harmless`` (the loader mends it itself: it loads, and equal; not counted),
 ``none``. Mutants whose loss cannot be made good from what is left are not among them.
 """
 
@@ -157,6 +158,8 @@ def judged(mutants: list[tuple[Mutant, Specimen]], state: Path) -> list[Result]:
         if report.get("mends"):
             chosen = [fixes[name] for name in report["mends"]]
             jobs.append({"path": str(path), "to": str(path.parent / f"mended-{number}" / path.name), "fixes": chosen})
+        elif report["verdict"].startswith("loads"):
+            jobs.append({"path": str(path)})
     answers = iter(loaded(jobs, mutants[0][0].specimen.environment) if jobs else [])
     results = []
     for (mutant, _), (report, seconds) in zip(mutants, reports, strict=True):
@@ -173,6 +176,8 @@ def judged(mutants: list[tuple[Mutant, Specimen]], state: Path) -> list[Result]:
             detail = "; ".join(fix["title"] for fix in fixes if fix["id"] in report["mends"])
             if not equal:
                 detail += f" -> {got['exception'] or 'other parameters'}"
+        elif report["verdict"].startswith("loads") and next(answers)["digest"] == expected["digest"]:
+            mark, detail = "harmless", report["verdict"]
         else:
             doubts = [fix["reason"] for fix in fixes if str(fix["reason"]).startswith("ambiguous")]
             mark = "ambiguous" if doubts else "none"
@@ -207,7 +212,7 @@ def score(names: list[str], faults: int, count: int, seed: int) -> Counter[str]:
                 continue
             bare = bare_seconds(specimen)
             for (mutant, _), result in zip(pairs, judged(pairs, folder), strict=True):
-                marks[result.mark] += 1
+                marks[result.mark] += result.mark != "harmless"
                 if result.mark == "ok":
                     ratios.append(result.seconds / bare)
                 print(f"{result.mark:10}{family:18}{mutant.kind:26}{mutant.what} | {result.detail}", flush=True)
