@@ -36,17 +36,18 @@ def adapter_source(adapter: Adapter, model: str, config: Mapping[str, Any], revi
     edits = statements(config, adapter.config_patch)
     steps = calls(adapter.weight_map)
     used = {step.function for step in steps}
+    patterns = bool(used - {"add", "add_values"})
     needs = {helper for helper in HELPERS if any(f"{helper}(" in edit for edit in edits)}
     parts = [
         _head(adapter, model),
-        _imports(bool(steps), bool(adapter.environment)),
+        _imports(patterns, bool(adapter.environment)),
         _constants(model, adapter, revision),
         _mend_config(edits),
         *([_mend_weights(steps)] if steps else []),
         *(_shim(name) for name in adapter.shims),
         _load(bool(steps), adapter),
         *snippets.sources("config", needs),
-        *snippets.sources("weights", used | ({"replace_each"} if used - {"stack", "add"} else set())),
+        *snippets.sources("weights", used | ({"replace_each"} if used - {"stack", "add", "add_values"} else set())),
         *snippets.sources(
             "loading", (*(["set_variables"] if adapter.environment else []), "find", "overlay", "load_mended")
         ),
@@ -74,8 +75,8 @@ def plain(text: str) -> str:
     return _NOT_PLAIN.sub("_", text)[:400].strip()
 
 
-def _imports(weights: bool, environment: bool) -> str:
-    names = ["atexit", "importlib", "json", "os", *(["re"] if weights else []), "shutil"]
+def _imports(patterns: bool, environment: bool) -> str:
+    names = ["atexit", "importlib", "json", "os", *(["re"] if patterns else []), "shutil"]
     names += ["sys", "tempfile", "warnings"] if environment else ["tempfile"]
     return (
         "from __future__ import annotations\n\n"

@@ -96,13 +96,14 @@ class Computed:
 
     ``how``: ``constant`` (``value`` everywhere), ``arange`` (``value``, ``value + 1``, ... along the
     last axis, the same on all others), ``inverse-frequencies`` (of rotary embeddings over ``2 n``
-    dimensions, ``value ** (-i / n)`` for the ``n`` of the last axis).
+    dimensions, ``value ** (-i / n)`` for the ``n`` of the last axis), ``values`` (those of ``data``, little-endian).
     """
 
     how: str
     dtype: str
     shape: Shape
     value: float = 0.0
+    data: bytes = b""
 
 
 Recipe: TypeAlias = Stored | Transposed | Cast | Part | Joined | Computed

@@ -44,6 +44,9 @@ def converted(data: bytes | bytearray | memoryview, source: str, target: str) ->
 
 def computed(buffer: Computed) -> Iterator[bytes]:
     """The bytes of a computed buffer, in pieces."""
+    if buffer.how == "values":
+        yield buffer.data
+        return
     length = buffer.shape[-1] if buffer.shape else 1
     rows = prod(buffer.shape[:-1])
     for _ in range(rows):

@@ -59,6 +59,8 @@ def _call(checked: Checked) -> Call:
     if checked.op == "stack":
         return Call("stack", (_pattern(source), data["over"], to[0], data["axis"]))
     shape = tuple(data["shape"])
+    if data["how"] == "values":
+        return Call("add_values", (source.fill({}), shape, data["dtype"], data["values"]))
     return Call("add", (source.fill({}), data["how"], shape, data["dtype"], float(data.get("value", 0))))
 
 

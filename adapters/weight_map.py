@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from math import prod
 from typing import TypeAlias
 
+from mlx_diagnose.adapters.buffer_values import unpacked
 from mlx_diagnose.adapters.name_template import NameTemplate
 from mlx_diagnose.adapters.tensor_recipe import (
     Cast,
@@ -23,6 +25,7 @@ from mlx_diagnose.adapters.tensor_recipe import (
     depth,
 )
 from mlx_diagnose.adapters.weight_operations import Checked, Operation, WeightMapError, numbered, read
+from mlx_diagnose.collectors.tensors import DTYPE_BITS
 
 #: Tensors by name: type in MLX's spelling (``float32``) and shape.
 Table: TypeAlias = Mapping[str, tuple[str, Shape]]
@@ -180,7 +183,11 @@ def _add(checked: Checked, recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
     name = checked.sources[0].fill({})
     if name in recipes:
         raise WeightMapError(f"there is a tensor called {name!r}")
-    return {**recipes, name: Computed(data["how"], data["dtype"], tuple(data["shape"]), float(data.get("value", 0)))}
+    shape, dtype = tuple(data["shape"]), data["dtype"]
+    if data["how"] == "values":
+        values = unpacked(data["values"], prod(shape) * max(DTYPE_BITS[dtype] // 8, 1))
+        return {**recipes, name: Computed("values", dtype, shape, data=values)}
+    return {**recipes, name: Computed(data["how"], dtype, shape, float(data.get("value", 0)))}
 
 
 _CARRY_OUT: Mapping[str, Callable[[Checked, Mapping[str, Recipe]], dict[str, Recipe]]] = {

@@ -10,6 +10,7 @@ Names are templates (:mod:`.name_template`), so one operation covers a tensor of
     {"op": "join", "from": ["h.{i}.q.weight", "h.{i}.k.weight"], "axis": 0, "to": "h.{i}.qk.weight"}
     {"op": "stack", "from": "h.{i}.experts.{e}.w", "over": "e", "axis": 0, "to": "h.{i}.experts.w"}
     {"op": "add", "name": "position_ids", "how": "arange", "shape": [1, 512], "dtype": "int32", "value": 0}
+    {"op": "add", "name": "window", "how": "values", "shape": [2], "dtype": "float32", "values": "base64 of zlib"}
 
 ``split`` without ``sizes`` makes equal parts. ``add`` computes a buffer as :class:`.tensor_recipe.Computed`
 says. Nothing in an operation is code or a regular expression, and one may come from a stranger.
@@ -24,7 +25,9 @@ from functools import partial
 from math import prod
 from typing import Any, TypeAlias, TypeVar
 
+from mlx_diagnose.adapters.buffer_values import unpacked
 from mlx_diagnose.adapters.name_template import NameTemplate, TemplateError, parse
+from mlx_diagnose.collectors.tensors import DTYPE_BITS
 
 Operation: TypeAlias = Mapping[str, Any]
 Result = TypeVar("Result")
@@ -34,7 +37,7 @@ DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "bfloat16", "float32"),
 )
-HOW = ("constant", "arange", "inverse-frequencies")
+HOW = ("constant", "arange", "inverse-frequencies", "values")
 MAX_OPERATIONS = 10_000
 MAX_ELEMENTS = 1 << 28
 
@@ -48,7 +51,7 @@ _KEYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
         ("split", "from axis to", "sizes"),
         ("join", "from axis to", ""),
         ("stack", "from over axis to", ""),
-        ("add", "name how shape dtype", "value"),
+        ("add", "name how shape dtype", "value values"),
     )
 }
 
@@ -192,6 +195,14 @@ def _buffer(data: Operation) -> None:
         raise WeightMapError("shape is a list of numbers from 0")
     if prod(shape) > MAX_ELEMENTS:
         raise WeightMapError(f"a computed buffer has at most {MAX_ELEMENTS} elements")
+    if (data["how"] == "values") != ("values" in data) or not isinstance(data.get("values", ""), str):
+        raise WeightMapError("the way values takes a text of values, and no other does")
+    if data["how"] == "values":
+        try:
+            unpacked(data["values"], prod(shape) * max(DTYPE_BITS[data["dtype"]] // 8, 1))
+        except ValueError as error:
+            raise WeightMapError(str(error)) from None
+        return
     value = data.get("value", 0)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < float("inf"):
         raise WeightMapError("value is a finite number")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -139,6 +139,19 @@ class Trials:
         if outcome is not None:
             self._known[key] = outcome
         return outcome
+
+    def own_values(self, directory: Path, names: Sequence[str]) -> dict[str, Any]:
+        """Of parameters ``names``, for want of which the load of ``directory`` fails, what every new model has there.
+
+        By name, as ``probes/buffers.py`` tells it; only what is the same in two builds.
+        """
+        if self.exhausted:
+            return {}
+        request = self._process.request(
+            probe="buffers", load=str(directory), names=list(names), ghost=self.ghost, shims=self.shims, brief=True
+        )
+        told = next((message for message in list(request) if message["m"] == "buffers"), None)
+        return dict(told["buffers"]) if told is not None else {}
 
     def load(self, directory: Path, shims: tuple[Shim, ...], *, ghost: bool) -> Outcome | None:
         """Load ``directory`` once with ``shims`` alone, in any case; None where that did not end."""

@@ -23,6 +23,7 @@ from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.weights_difference import Difference
 from mlx_diagnose.engine import weight_patterns
 from mlx_diagnose.engine.rename_evidence import shapes, undecided
+from mlx_diagnose.engine.weight_buffers import Buffer, by_doubt
 from mlx_diagnose.engine.weight_parts import Parting, partings
 from mlx_diagnose.engine.weight_types import Casting
 
@@ -60,21 +61,29 @@ class WeightCandidate:
 
 
 def weight_candidates(
-    stored: TensorTable, difference: Difference | None, run: LoadRun, castings: Iterable[Casting] = ()
+    stored: TensorTable,
+    difference: Difference | None,
+    run: LoadRun,
+    castings: Iterable[Casting],
+    found: Iterable[Buffer],
 ) -> list[WeightCandidate]:
-    """All candidates, those that explain most first; ``castings`` of tensors whose type MLX does not read."""
+    """All candidates, those that explain most first; ``castings`` of tensors whose type MLX does not read,
+    ``found``: buffers that it lacks."""
     if run.failed_stage == "weights":
         return list(_casts(stored, list(castings)))
     if difference is None or run.tensors is None:
         return list(_wrapped(stored))
     received, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
-    found = [
+    candidates = [
         *_renames(stored, difference, received, model),
         *_layouts(stored, difference, received, model),
         *_splits(stored, difference, received, model),
         *_drops(stored, difference, received, model),
+        *_buffers(difference, found),
     ]
-    return sorted(found, key=lambda candidate: (candidate.operation == "drop", -candidate.tensors))[:MAX_CANDIDATES]
+    return sorted(candidates, key=lambda candidate: (candidate.operation == "drop", -candidate.tensors))[
+        :MAX_CANDIDATES
+    ]
 
 
 def _limited(ways: Iterator[Sequence[Mapping[str, Any]]]) -> tuple[Operations, ...]:
@@ -317,6 +326,26 @@ def _splits(
         subject, wanted = (first.parts[0], first.whole) if operation == "split" else (first.whole, first.parts[0])
         tensors = len(members) * len(members[0].parts)
         yield WeightCandidate(operation, (clean(subject),), _limited(ways), tensors, clean(wanted), doubt)
+
+
+# -- buffers -----------------------------------------------------------------------------
+
+
+def _buffers(difference: Difference, found: Iterable[Buffer]) -> Iterator[WeightCandidate]:
+    """What the model computes itself, where it is not stored: all of it at once."""
+    usual = Counter(_change(old, now) for old, now in difference.names.items() if now != old)
+    changes = [None, *(change for change, _ in usual.most_common(MAX_WAYS) if change is not None)]
+    for doubt, members in by_doubt(found).items():
+        names = [
+            [_swapped(one.name, change[1], change[0]) if change else one.name for one in members] for change in changes
+        ]
+        ways = [
+            [step for one, name in zip(members, called, strict=True) for step in one.operations(name)]
+            for called in names
+        ]
+        groups = collapse((one.name, str(one.shape)) for one in members)
+        subjects = tuple(clean(group.pattern) for group in groups[:MAX_CANDIDATES])
+        yield WeightCandidate("add", subjects, _limited(iter(ways)), len(members), doubt=doubt)
 
 
 # -- tensors too many ----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from mlx_diagnose.engine.examination import Examination
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance, stage_index
 from mlx_diagnose.engine.vocabulary import MAX_TEXT
+from mlx_diagnose.engine.weight_buffers import MAX_NAMES, Buffer, buffers
 from mlx_diagnose.engine.weight_candidates import Operations, WeightCandidate, weight_candidates
 from mlx_diagnose.engine.weight_types import castings
 
@@ -46,7 +47,9 @@ def search(examination: Examination, base: Outcome, bench: Bench, repair: Repair
         return []
     helpful = []
     types = castings(checkpoint.table, config, checkpoint.directory, ghost=bench.ghost)
-    for candidate in weight_candidates(checkpoint.table, examination.difference, base.run, types):
+    for candidate in weight_candidates(
+        checkpoint.table, examination.difference, base.run, types, _own(examination, base, bench)
+    ):
         best = _best_way(candidate, config, base, bench)
         if best is not None:
             helpful.append((candidate, *best))
@@ -66,6 +69,18 @@ def search(examination: Examination, base: Outcome, bench: Bench, repair: Repair
     for one in found:
         _assert(examination.memory, one, base)
     return found
+
+
+def _own(examination: Examination, base: Outcome, bench: Bench) -> list[Buffer]:
+    """Buffers that the checkpoint lacks, and that every new model has alike."""
+    difference = examination.difference
+    if difference is None or base.directory is None or base.loads or not difference.missing:
+        return []
+    renamed = {wanted for renaming in (*difference.renamings, *difference.lost) for _, wanted in renaming.pairs}
+    names = [name for name in difference.missing if name not in renamed]
+    if not names or len(names) > MAX_NAMES:
+        return []
+    return buffers(bench.trials.own_values(base.directory, names))
 
 
 def _best_way(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,3 +57,49 @@ def test_a_mixed_quantisation_gets_its_entries_back(tmp_path: Path) -> None:
     for (_, whole), result in zip(pairs, fix_score.judged(pairs, tmp_path), strict=True):
         assert result.mark == "ok", (whole.config["quantization"], result)
         assert "Add entries" in result.detail
+
+
+@pytest.mark.long
+def test_a_buffer_that_the_model_computes_is_added_with_its_values(tmp_path: Path) -> None:
+    """What ``--fix`` writes holds what the formula of bailingmm's rotary embedding gives, and else nothing new."""
+    name = "linear_proj_audio.rotary_embed.inv_freq"
+    whole = make_specimen("bailingmm", tmp_path)
+    broken = mutate(whole, "tensor-dropped", tmp_path / "broken", name=name).specimen
+    environment = {**os.environ, **whole.environment, "MLX_DIAGNOSE_HOME": str(tmp_path / "home")}
+    out = tmp_path / "out" / broken.path.name
+    words = [sys.executable, "-m", "mlx_diagnose", str(broken.path), "--category", "tts", "--fix", "--out", str(out)]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    adapter = ["--adapter", str(next(out.rglob("adapter_*.py"))), str(broken.path)]
+    before, *afterwards = [
+        json.loads(line)["parameters"]
+        for arguments in ([str(whole.path)], [str(out)], adapter)
+        for line in subprocess.run(
+            [sys.executable, "tests/loaded_parameters.py", *arguments],
+            env=environment,
+            cwd=fix_score.ROOT,
+            capture_output=True,
+            check=True,
+        ).stdout.splitlines()
+    ]
+    mx = pytest.importorskip("mlx.core")
+    size = 2 * before.pop(name)[1][0]
+    exponents = mx.arange(0, size, 2).astype(mx.float32) / size
+    values = bytes(memoryview((1.0 / 10000.0**exponents).view(mx.uint8)))
+    for after in afterwards:
+        assert after.pop(name) == ["mlx.core.float32", [size // 2], hashlib.sha256(values).hexdigest()]
+        assert after == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("soprano", "norm.weight"), ("soprano", "lm_head.weight"), ("dramabox", "vocoder.mel_stft.stft_fn.forward_basis")],
+)
+def test_a_missing_weight_is_not_filled(tmp_path: Path, family: str, name: str) -> None:
+    """Ones, random numbers, and zeros in the place of a table that is to be loaded."""
+    whole = make_specimen(family, tmp_path)
+    report, _ = fix_score.diagnosed(mutate(whole, "tensor-dropped", tmp_path / "broken", name=name), tmp_path)
+    fixes = [fix for finding in report["findings"] for fix in finding["fixes"]]
+    assert "mends" not in report
+    assert not [fix for fix in fixes if fix["weight_map"] and "hide a fault" not in fix["reason"]], fixes

@@ -104,6 +104,7 @@ def add(weights, name, how, shape, dtype, value):
     """A computed tensor besides."""
     import mlx.core as mx
 
+    kind = getattr(mx, "bool_" if dtype == "bool" else dtype)
     length = shape[-1] if shape else 1
     if how == "arange":
         row = mx.arange(length) + value
@@ -111,8 +112,20 @@ def add(weights, name, how, shape, dtype, value):
         row = mx.array(value) ** (-mx.arange(length) / length)
     else:
         row = mx.array(value)
-    kind = getattr(mx, "bool_" if dtype == "bool" else dtype)
     return {**weights, name: mx.broadcast_to(row, shape).astype(kind)}
+
+
+def add_values(weights, name, shape, dtype, values):
+    """A tensor besides whose values are given, packed."""
+    import base64
+    import zlib
+
+    import mlx.core as mx
+
+    row = mx.array(list(zlib.decompress(base64.b64decode(values))), dtype=mx.uint8)
+    kind = getattr(mx, "bool_" if dtype == "bool" else dtype)
+    array = row.astype(kind) if dtype == "bool" else row.view(kind)
+    return {**weights, name: array.reshape(shape)}
 
 
 def replace_each(weights, pattern, change):

@@ -18,7 +18,7 @@ from typing import Any
 
 from mlx_diagnose.adapters import shims
 from mlx_diagnose.adapters.config_patch import apply_patch
-from mlx_diagnose.adapters.tensor_recipe import Cast, Joined, Part, Recipe, Stored, Transposed, stored
+from mlx_diagnose.adapters.tensor_recipe import Cast, Computed, Joined, Part, Recipe, Stored, Transposed, stored
 from mlx_diagnose.adapters.weight_map import plan
 from mlx_diagnose.collectors.tensors import dtype_name
 
@@ -49,7 +49,9 @@ def mended(source: Path, target: Path, fixes: list[dict[str, Any]]) -> None:
     table = {name: (dtype_name(str(array.dtype)), tuple(array.shape)) for name, array in arrays.items()}
     files: dict[str, dict[str, Any]] = {}
     for name, recipe in plan(operations, table).items():
-        files.setdefault(holders[stored(recipe)[0].name], {})[name] = _made(recipe, arrays)
+        read = stored(recipe)
+        file = holders[read[0].name] if read else next(iter(holders.values()))
+        files.setdefault(file, {})[name] = _made(recipe, arrays)
     for name, tensors in files.items():
         mx.save_safetensors(str(target / name), tensors, {"format": "pt"})
 
@@ -84,6 +86,10 @@ def _made(recipe: Recipe, arrays: dict[str, Any]) -> Any:
 
     if isinstance(recipe, Stored):
         return arrays[recipe.name]
+    if isinstance(recipe, Computed):
+        assert recipe.how == "values", recipe
+        flat = mx.array(list(recipe.data), dtype=mx.uint8)
+        return flat.view(getattr(mx, recipe.dtype)).reshape(recipe.shape)
     if isinstance(recipe, Joined):
         parts = [_made(part, arrays) for part in recipe.parts]
         return mx.stack(parts, recipe.axis) if recipe.stacked else mx.concatenate(parts, recipe.axis)
