@@ -10,7 +10,7 @@ complete, and an offline load depends on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from mlx_diagnose.collectors import allow_patterns, hub_archives, hub_headers, hub_jobs, hub_names, hub_variants
 from mlx_diagnose.collectors.hub_client import HubClient, quiet
+from mlx_diagnose.collectors.hub_folder import Listed, RepositoryFolder
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_exception
 from mlx_diagnose.collectors.hub_scratch import ScratchCache, ScratchRepository, folder_name
@@ -30,6 +31,7 @@ _MOST_FIRST = 1 << 18
 #: Files of a repository that are looked at.
 MAX_FILES = 20_000
 MAX_OTHERS = 100
+MAX_COMPLETED = 16
 _README = 1 << 18
 
 
@@ -119,6 +121,28 @@ def examine(
         if model.is_known:
             _lay_out(model, cache)
     return model
+
+
+def complete(
+    client: HubClient, repo: str, folder: RepositoryFolder
+) -> tuple[Mapping[str, Listed] | None, frozenset[str]]:
+    """The files that the hub has at the commit of a cached snapshot, and the names of those that were fetched into it.
+
+    Small files that a load may read are fetched where the snapshot lacks them. None where the hub does not tell.
+    """
+    model = RemoteModel(repo, revision=folder.commit)
+    with quiet():
+        (found,) = hub_jobs.run_all([partial(client.info, repo, folder.commit)], client.deadline)
+        if isinstance(found, BaseException) or found.sha != folder.commit:
+            return None, frozenset()
+        model.info = found
+        _list(model)
+        wanted = [
+            file for file in model.files if file.name not in folder.files and hub_names.is_small(file.name, file.size)
+        ]
+        came = _get(client, model, wanted[:MAX_COMPLETED], {}, str(folder.commit))
+    listing = {file.name: Listed(file.size, None, None) for file in model.files if file.size is not None}
+    return listing, frozenset(came)
 
 
 def fetch_more(client: HubClient, model: RemoteModel, names: Iterable[str]) -> bool:

@@ -35,7 +35,8 @@ class Request:
     """A repository to look at.
 
     ``patterns`` are those with which it is downloaded (None if not known), ``suspects`` its
-    weights files that are unsound, ``thorough`` looks at the headers of all of them.
+    weights files that are unsound, ``thorough`` looks at the headers of all of them. ``folder``
+    is what the cache held before something was fetched into it.
     """
 
     repo: str
@@ -44,6 +45,7 @@ class Request:
     patterns: Sequence[str] | None = None
     suspects: frozenset[str] = frozenset()
     thorough: bool = False
+    folder: RepositoryFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def collect(memory: WorkingMemory, requests: Iterable[Request], environ: Mapping
     free = _free(cache)
     _assert_cache(memory, cache, free, environ)
     for request in requests:
-        folder = hub_folder.read(cache, request.repo, request.revision)
+        folder = request.folder or hub_folder.read(cache, request.repo, request.revision)
         _assert_repository(memory, request, folder, free)
         if folder.snapshot is None:
             _assert_elsewhere(memory, request, environ)

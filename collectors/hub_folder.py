@@ -17,7 +17,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 try:
@@ -112,6 +112,11 @@ def read(cache: Path, repo: str, revision: str | None) -> RepositoryFolder:
         partial=_partial(path / "blobs"),
         marked_absent=frozenset(name for name, _ in _walk(path / ".no_exist" / commit)) if commit else frozenset(),
     )
+
+
+def with_listing(folder: RepositoryFolder, listing: Mapping[str, Listed]) -> RepositoryFolder:
+    """``folder`` with the list of its commit's files from elsewhere."""
+    return replace(folder, listing=listing)
 
 
 def _resolve(revision: str, refs: Mapping[str, str]) -> tuple[str, str | None]:

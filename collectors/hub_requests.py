@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlx_diagnose.collectors import allow_patterns, hub_cache, hub_nearest, model_ids
 from mlx_diagnose.collectors.hub_cache import Request
+from mlx_diagnose.collectors.hub_folder import RepositoryFolder
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.target import Located, cache_directory
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -16,16 +17,23 @@ MAX_COMPANIONS = 16
 
 
 def collect(
-    memory: WorkingMemory, located: Located, run: LoadRun, *, revision: str | None, unsound: Iterable[str]
+    memory: WorkingMemory,
+    located: Located,
+    run: LoadRun,
+    *,
+    revision: str | None,
+    unsound: Iterable[str],
+    folder: RepositoryFolder | None = None,
 ) -> bool:
     """Assert the state of the model's own repository, and of the companions of a load that failed; False for neither.
 
     ``unsound`` are weights files of the model whose headers are not sound. Of a load that passed the
-    companions were good enough, and nothing of them is looked at.
+    companions were good enough, and nothing of them is looked at. ``folder`` is what the cache held of the
+    model before something was fetched into it, where that was done.
     """
     requests = []
     if located.source == "hub":
-        requests.append(Request(located.model, "target", revision, _patterns(run), frozenset(unsound)))
+        requests.append(Request(located.model, "target", revision, _patterns(run), frozenset(unsound), folder=folder))
     if not run.loads:
         asked = dict.fromkeys(str(reach["target"]) for reach in run.reaches if reach["what"] == "hub")
         companions = [repo for repo in asked if repo != located.model and repo.count("/") <= 1]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlx_diagnose.collectors.config import ConfigDocument
     from mlx_diagnose.collectors.dependencies import FamilyNeeds
     from mlx_diagnose.collectors.exception_docs import ExceptionDoc
+    from mlx_diagnose.collectors.hub_folder import RepositoryFolder
     from mlx_diagnose.collectors.surroundings import Surroundings
     from mlx_diagnose.collectors.weights_difference import Difference
 
@@ -183,17 +184,17 @@ class Examination:
             offline_by_us=offline_by_us,
         )
 
-    def look_at_cache(self, run: LoadRun, revision: str | None) -> None:
-        """What the hub cache holds of the model and of the repositories that ``run`` asked for."""
-        self.ledger.run("hub_cache", lambda: self._hub_cache(run, revision))
+    def look_at_cache(self, run: LoadRun, revision: str | None, folder: RepositoryFolder | None) -> None:
+        """What the hub cache holds of the model (``folder``: held), and of the repositories that ``run`` asked for."""
+        self.ledger.run("hub_cache", lambda: self._hub_cache(run, revision, folder))
 
-    def _hub_cache(self, run: LoadRun, revision: str | None) -> None:
+    def _hub_cache(self, run: LoadRun, revision: str | None, folder: RepositoryFolder | None) -> None:
         from mlx_diagnose.collectors import hub_requests
 
         unsound = [file.file for file in self.checkpoint.files if not file.sound] if self.checkpoint else []
         if self.located.cache is not None:
             raise Skipped("the hub itself was asked")
-        if not hub_requests.collect(self.memory, self.located, run, revision=revision, unsound=unsound):
+        if not hub_requests.collect(self.memory, self.located, run, revision=revision, unsound=unsound, folder=folder):
             raise Skipped("nothing of the hub was asked for in vain")
 
     def _config(self) -> None:

@@ -27,6 +27,7 @@ from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine import mending, tracing, verification, weight_repairs
 from mlx_diagnose.engine.bench import Bench, with_sources
+from mlx_diagnose.engine.beside import Beside
 from mlx_diagnose.engine.environments import try_environments
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -66,6 +67,7 @@ class Context:
     stack: ExitStack
     progress: Callable[[str], None]
     remote: Remote | None = None
+    beside: Beside | None = None
 
     @property
     def offline_by_us(self) -> bool:
@@ -356,7 +358,8 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     memory = examination.memory
     category = context.options.category or (run.category if run.mlx_audio else None)
     target_collector.assert_facts(memory, examination.located, category)
-    examination.look_at_cache(run, context.options.revision)
+    beside = context.beside
+    examination.look_at_cache(run, context.options.revision, beside.folder if beside is not None else None)
     if not static:
         load_collector.assert_facts(memory, run, ending, _stages(context, run), offline_by_us=context.offline_by_us)
         examination.look_at_run(run, trace_requested=context.options.trace)
@@ -370,6 +373,8 @@ def _gather(context: Context, examination: Examination, run: LoadRun, ending: En
     remote = context.remote
     if remote is not None:
         context.ledger.run("hub_companions", lambda: remote.look_ahead(memory))
+    elif beside is not None and context.options.offline is False:
+        context.ledger.run("hub_companions", lambda: beside.look_ahead(memory))
 
 
 def _stages(context: Context, run: LoadRun) -> list[StageResult]:

@@ -17,6 +17,7 @@ from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.process import PatientProcess
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine import runs
+from mlx_diagnose.engine.beside import Beside, is_allowed
 from mlx_diagnose.engine.diagnosis import fold, verdict
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.followup import Context, Course, follow
@@ -38,19 +39,21 @@ def diagnose(options: Options, progress: Progress = lambda _: None) -> Report:
     interpreter = choose(options.python)
     ledger = Ledger()
     with ExitStack() as stack:
-        remote = None
+        remote = beside = None
         if is_asked(options, located):
             remote = Remote(options, located, stack, progress)
             with ledger.timed("hub"):
                 located = remote.look(interpreter.executable)
+        elif is_allowed(options, located):
+            beside = Beside(options, located, stack, progress)
         process = None
         if not options.only_static:
             # First of all: while the patient imports mlx-audio, everything here is loaded.
             progress("loading the model lazily")
             process = stack.enter_context(start(options, interpreter, located))
-        context = Context(options, located, interpreter, ledger, stack, progress, remote)
-        rules, course = _examine(context, process, remote)
-        report = _report(context, rules, course, remote)
+        context = Context(options, located, interpreter, ledger, stack, progress, remote, beside)
+        rules, course = _examine(context, process)
+        report = _report(context, rules, course)
     return replace(report, timings={"total": round(time.perf_counter() - started, 6)})
 
 
@@ -67,7 +70,7 @@ def locate(options: Options) -> Located:
     return located
 
 
-def _examine(context: Context, process: PatientProcess | None, remote: Remote | None) -> tuple[RuleBase, Course]:
+def _examine(context: Context, process: PatientProcess | None) -> tuple[RuleBase, Course]:
     from mlx_diagnose.engine.rulebase import load_rules
     from mlx_diagnose.engine.rulebase.sources import default_sources
 
@@ -87,6 +90,9 @@ def _examine(context: Context, process: PatientProcess | None, remote: Remote | 
         reader.join()
         if examination.needs is None:  # the patient had not yet said where its mlx-audio is
             examination.read_imports(run)
+    remote = context.remote
+    if context.beside is not None and process is not None:
+        run = context.beside.complete(run, process)
     if remote is not None:
         if process is not None:
             run = remote.load_further(run, process)
@@ -108,7 +114,9 @@ def _unstarted(context: Context, examination: Examination) -> LoadRun:
     return LoadRun(hello=hello, mlx_audio=found, loader=loader)
 
 
-def _report(context: Context, rules: RuleBase, course: Course, remote: Remote | None) -> Report:
+def _report(context: Context, rules: RuleBase, course: Course) -> Report:
+    remote = context.remote
+    asked = remote or context.beside
     episodes = course.episodes
     first = episodes[0]
     facts = [fact for episode in episodes for fact in episode.facts]
@@ -156,6 +164,6 @@ def _report(context: Context, rules: RuleBase, course: Course, remote: Remote | 
         facts=facts,
         collectors=context.ledger.outcomes,
         timings={},
-        network=dict(remote.network) if remote is not None else {"requests": 0, "bytes": 0},
+        network=dict(asked.network) if asked is not None else {"requests": 0, "bytes": 0},
         mends=course.mends,
     )

@@ -18,8 +18,13 @@ def companion_lines(facts: Sequence[Fact], view: View) -> Iterator[str]:
         return
     yield view.paint("Wants also", "bold")
     found.sort(key=lambda fact: (fact["stage"] is None, stage_index(str(fact["stage"])) if fact["stage"] else 0))
+    answers: dict[object, str] = {}
+    for fact in facts:
+        # That a repository is there says nothing of its files.
+        if fact.kind == "hub_response" and answers.get(fact["repo"], "found") == "found":
+            answers[fact["repo"]] = str(fact["outcome"])
     # A load that went on past a limit of this machine tells the same again.
-    told = list(dict.fromkeys(one_line(_told(fact)) for fact in found))
+    told = list(dict.fromkeys(one_line(_told(fact, answers.get(fact["name"]))) for fact in found))
     for line in told if view.verbose else told[:_MOST]:
         yield from view.fold(line, "    ", "  ")
     if len(told) > _MOST and not view.verbose:
@@ -32,10 +37,11 @@ def _is_news(fact: Fact) -> bool:
     return fact["what"] == "repo" or (fact["state"] == "absent" and not fact["tested"])
 
 
-def _told(fact: Fact) -> str:
+def _told(fact: Fact, answer: str | None) -> str:
     when = f"at {fact['stage']}" if fact["stage"] is not None else "when it is used"
     line = fact["line"]
     place = source_place(str(fact["file"]), None if line is None else int(str(line)))
     key = f", named by {fact['config_path']}" if fact["config_path"] is not None else ""
     optional = " (goes on without)" if fact["swallowed"] else " (if it is there)" if fact["tested"] else ""
-    return f"{fact['name']}: {fact['state']}, {when}{optional}, {place}{key}"
+    hub = "" if answer is None else f" ({'on the hub' if answer == 'found' else f'the hub says: {answer}'})"
+    return f"{fact['name']}: {fact['state']}{hub}, {when}{optional}, {place}{key}"

@@ -113,6 +113,48 @@ def test_what_is_broken_is_the_one_root_and_its_command_mends_it(
     assert examine().verdict == "loads"
 
 
+def by_an_older_client(snapshot: Path, *lacking: str) -> None:
+    """As a client before 1.0 left it, without the list of files."""
+    shutil.rmtree(snapshot.parents[1] / "trees")
+    for name in lacking:
+        (snapshot / name).unlink()
+
+
+def test_a_small_file_that_the_snapshot_lacks_is_fetched_and_told(hub: HubServer, snapshot: Path) -> None:
+    by_an_older_client(snapshot, "tokenizer.json")
+    asked = len(hub.requests)
+    report = diagnose(Options(model=REPO, timeout=120))
+    assert report.verdict == "loads-with-warnings"
+    (root,) = [finding for finding in report.findings if finding.root]
+    assert (root.failure_class, [found.name for found in root.subjects]) == ("hub/incomplete-cache", ["tokenizer.json"])
+    assert str(root.fixes[0].command).startswith(f"hf download {REPO}")
+    assert (snapshot / "tokenizer.json").is_file()
+    assert report.network["requests"] == len(hub.requests) - asked <= 4
+    assert not [request for request in hub.requests[asked:] if request.path.endswith(".safetensors")]
+    assert diagnose(Options(model=REPO, timeout=120)).verdict == "loads"
+
+
+def test_offline_the_snapshot_is_told_to_lack_what_the_load_looks_for(hub: HubServer, snapshot: Path) -> None:
+    by_an_older_client(snapshot, "tokenizer.json")
+    asked = len(hub.requests)
+    report = examine()
+    assert len(hub.requests) == asked
+    (root,) = [finding for finding in report.findings if finding.root]
+    assert (report.verdict, root.failure_class) == ("fails", "hub/incomplete-cache")
+    assert str(root.fixes[0].command).startswith(f"hf download {REPO}")
+
+
+def test_a_whole_snapshot_that_fails_asks_nobody(hub: HubServer, snapshot: Path) -> None:
+    """The repository itself is without tokenizer, as the list of its files says."""
+    files = {name: content for name, content in hub.repositories[REPO].files.items() if name != "tokenizer.json"}
+    hub.repositories[REPO].commit(files)
+    hf("download", REPO)
+    asked = len(hub.requests)
+    report = diagnose(Options(model=REPO, timeout=120))
+    assert [found.failure_class for found in report.findings if found.root] == ["component/missing"]
+    assert len(hub.requests) == asked
+
+
 def test_an_interrupted_download_is_told_as_such_while_it_runs_and_after(hub: HubServer, tmp_path: Path) -> None:
     hub.fault("*/model.safetensors", host="cdn", drip=0.05)
     folder = tmp_path / "home" / "hub" / "models--org--Soprano-80M-bf16"

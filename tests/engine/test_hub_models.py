@@ -191,6 +191,33 @@ def test_companions_are_looked_at_though_the_load_does_not_come_so_far(
     assert ("component/missing", "component-repository-gone-ahead") in roots(report)
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("there", None),
+        ("gated", ("hub/companion-unavailable", "hub-companion-gated-ahead")),
+        ("gone", ("component/missing", "component-repository-gone-ahead")),
+    ],
+)
+def test_companions_of_a_local_directory_are_asked_for_when_told_to(
+    hub: HubServer, home: Path, tmp_path: Path, state: str, expected: tuple[str, str] | None
+) -> None:
+    _, made = publish(hub, "llama", tmp_path / "made")
+    codec = "mlx-community/snac_24khz"
+    if state == "gone":
+        del hub.repositories[codec]
+    elif state == "gated":
+        hub.repositories[codec].gated = "manual"
+    assert examine(str(made.path), only_static=True).network == {"requests": 0, "bytes": 0}
+    assert hub.requests == []
+    report = examine(str(made.path), only_static=True, offline=False)
+    assert [root for root in roots(report) if codec in json.dumps(to_json(report))] == ([expected] if expected else [])
+    assert report.network["requests"] == len(hub.requests) > 0
+    assert not [r for r in hub.requests_to("cdn") if r.status == 200 and r.path.endswith(".safetensors")]
+    answers = {fact["repo"]: fact["outcome"] for fact in report.facts if fact.kind == "hub_response"}
+    assert answers[codec] in {"there": {"found"}, "gated": {"found", "gated"}, "gone": {"not-found"}}[state]
+
+
 def test_an_older_snapshot_that_is_whole_stays_the_one_of_its_branch(
     hub: HubServer, home: Path, tmp_path: Path
 ) -> None:
