@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mlx_diagnose.collectors import allow_patterns, hub_archives, hub_headers, hub_jobs, hub_names, hub_variants
-from mlx_diagnose.collectors.hub_client import HubClient, quiet
+from mlx_diagnose.collectors.hub_client import HubClient
 from mlx_diagnose.collectors.hub_folder import Listed, RepositoryFolder
 from mlx_diagnose.collectors.hub_headers import Header
 from mlx_diagnose.collectors.hub_problems import HubFailure, Problem, of_exception
+from mlx_diagnose.collectors.hub_quiet import quiet
 from mlx_diagnose.collectors.hub_scratch import ScratchCache, ScratchRepository, folder_name
 
 #: Requests that are spent on a model of three shards before it is loaded; what the load then asks for comes on top.
@@ -41,7 +42,6 @@ class RemoteFile:
 
     name: str
     size: int | None
-    lfs: bool
 
 
 @dataclass
@@ -169,7 +169,7 @@ def _list(model: RemoteModel) -> None:
     names = [str(sibling.rfilename) for sibling in siblings]
     model.unsafe = tuple(name for name in names if not hub_names.is_safe(name))
     model.files = tuple(
-        RemoteFile(name, sibling.size if isinstance(sibling.size, int) else None, sibling.lfs is not None)
+        RemoteFile(name, sibling.size if isinstance(sibling.size, int) else None)
         for name, sibling in zip(names, siblings, strict=True)
         if hub_names.is_safe(name)
     )
@@ -226,7 +226,7 @@ def _get(
     commit = model.commit or ""
 
     def small(file: RemoteFile) -> Path:
-        return client.download(model.repo, file.name, revision, large=file.lfs)
+        return client.download(model.repo, file.name, revision)
 
     weights = {file.name for file in model.weights}
 

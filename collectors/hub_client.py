@@ -7,13 +7,11 @@ of headers takes an answer whole, which is all of the weights where a server ign
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,18 +99,16 @@ class HubClient:
         with self._asking():
             return list(self._api.list_models(search=words, author=author, limit=limit))
 
-    def download(self, repo: str, file: str, revision: str, *, large: bool) -> Path:
-        """The file in the user's cache, fetched if it is not there. ``large``: it is in large file storage."""
+    def download(self, repo: str, file: str, revision: str) -> Path:
+        """The file in the user's cache, fetched if it is not there."""
         try:
-            return self._download(self.cache, repo, file, revision, large)
+            return self._download(self.cache, repo, file, revision)
         except HubFailure as failure:
             if self._spare is None or failure.problem.outcome not in ("read-only", "no-space"):
                 raise
-            return self._download(self._spare, repo, file, revision, large)
+            return self._download(self._spare, repo, file, revision)
 
-    def _download(self, cache: Path, repo: str, file: str, revision: str, large: bool) -> Path:
-        before = self.meter.bytes
-        known = self._hub.try_to_load_from_cache(repo, file, cache_dir=cache, revision=revision)
+    def _download(self, cache: Path, repo: str, file: str, revision: str) -> Path:
         with self._asking(file):
             found = self._hub.hf_hub_download(
                 repo,
@@ -122,10 +118,7 @@ class HubClient:
                 cache_dir=cache,
                 etag_timeout=self._patience(),
             )
-        path = Path(found)
-        if large and not isinstance(known, str) and self.meter.bytes - before < (size := path.stat().st_size):
-            self.meter.add(size)  # Xet, of large files, has connections of its own
-        return path
+        return Path(found)
 
     def read(self, repo: str, file: str, commit: str, start: int, end: int) -> Piece:
         """Bytes ``start`` to ``end`` (exclusive) of a file; redirects are followed, tokens stay."""
@@ -232,36 +225,3 @@ def _whole_size(headers: Mapping[str, str], whole: bool) -> int | None:
     told = {name.lower(): value for name, value in headers.items()}
     text = told.get("content-length", "") if whole else told.get("content-range", "").rpartition("/")[2]
     return int(text) if text.isdecimal() and len(text) < 19 else None
-
-
-_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
-
-
-def _may_speak(_: logging.LogRecord) -> bool:
-    return not _QUIET.get()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the client's warnings and progress bars off standard error: what went wrong is in the report.
-
-    A job that was left behind in the network has a copy of this context, and stays quiet.
-    """
-    from huggingface_hub import utils
-
-    bars: Any = utils
-    logger = logging.getLogger("huggingface_hub")
-    for handler in logger.handlers:
-        handler.addFilter(_may_speak)
-    level, shown = logger.level, not bars.are_progress_bars_disabled()
-    logger.setLevel(logging.CRITICAL)
-    if shown:
-        bars.disable_progress_bars()
-    token = _QUIET.set(True)
-    try:
-        yield
-    finally:
-        _QUIET.reset(token)
-        logger.setLevel(level)
-        if shown:
-            bars.enable_progress_bars()

@@ -39,12 +39,6 @@ class Meter:
                 self.requests += len(answers)
                 self.bytes += sum(size() for size in answers)
 
-    def add(self, size: int) -> None:
-        """A transfer of ``size`` bytes that went past the sessions."""
-        with self._lock:
-            self.requests += 1
-            self.bytes += size
-
 
 def watch(session: Any) -> None:
     """Let ``session`` (of requests, or a client of httpx) report to the meter of whoever uses it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import threading
 import time
@@ -21,6 +22,7 @@ from mlx_diagnose.collectors import hub as collector
 from mlx_diagnose.collectors.hub import RemoteModel
 from mlx_diagnose.collectors.hub_client import HubClient
 from mlx_diagnose.collectors.hub_problems import HubFailure
+from mlx_diagnose.collectors.hub_quiet import quiet
 from mlx_diagnose.collectors.hub_scratch import ScratchCache
 from mlx_diagnose.engine.specimen import Tensor, write_safetensors
 from tests.hub import HubServer, Repository, User
@@ -98,6 +100,36 @@ def test_headers_come_whole_in_few_requests_and_no_weight(
     asked = hub.requests_to("cdn")
     assert len(asked) == SHARDS
     assert sum(request.sent for request in asked) <= 1.1 * sum(len(header(file)) for file in files)
+
+
+def test_of_a_repository_in_xet_nothing_goes_through_xet(
+    hub: HubServer, home: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    """The hub redirects to its bridge, which knows ranges like the content network before; other hosts stay unasked."""
+    (checkpoint / "tokenizer.model").write_bytes(b"t" * 50_000)
+    hub.add(Repository.from_directory("org/model", checkpoint, xet=True))
+    model, client = look(tmp_path)
+    assert model.gaps == {}
+    files = sorted(checkpoint.glob("*.safetensors"))
+    assert [model.headers[file.name].data for file in files] == [header(file) for file in files]
+    assert model.fetched["tokenizer.model"].read_bytes() == b"t" * 50_000
+    assert not [request for request in hub.requests if "xet" in request.path or "reconstructions" in request.path]
+    assert (client.meter.requests, client.meter.bytes) == (len(hub.requests), hub.sent)
+    assert not list(home.rglob("xet"))
+
+
+def test_the_client_is_afterwards_as_it_was_before() -> None:
+    from huggingface_hub import constants
+
+    logger, settings = logging.getLogger("huggingface_hub"), vars(constants)
+    before = (logger.level, settings["HF_HUB_DISABLE_XET"])
+    first, second = quiet(), quiet()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert settings["HF_HUB_DISABLE_XET"] is True
+    second.__exit__(None, None, None)
+    assert (logger.level, settings["HF_HUB_DISABLE_XET"]) == before
 
 
 def test_a_longer_header_than_expected_takes_a_second_request(

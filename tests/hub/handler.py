@@ -222,7 +222,9 @@ class Handler(BaseHTTPRequestHandler):
         headers |= {"X-Linked-Size": str(content.size), "X-Linked-Etag": headers["ETag"]}
         if repository.xet:
             route = f"{self.hub.url}/api/models/{repository.id}/xet-read-token/{commit}"
-            headers |= {"X-Xet-Hash": xet_hash(content), "Link": f'<{route}>; rel="xet-auth"'}
+            rebuilt = f"{self.hub.cdn_url}/v1/reconstructions/{xet_hash(content)}"
+            links = f'<{route}>; rel="xet-auth", <{rebuilt}>; rel="xet-reconstruction-info"'
+            headers |= {"X-Xet-Hash": xet_hash(content), "Link": links}
         # Named by the path as well, so that a fault can concern one file.
         location = f"{self.hub.cdn_url}/{content.sha256}/{quote(path)}?Expires=1&Policy=p&Signature=s"
         self._send(302, {**headers, "Location": location}, b"Found. Redirecting")
