@@ -40,6 +40,7 @@ class LoadRun:
     traceback: str = ""
     reaches: list[Message] = field(default_factory=list)
     steps: dict[str, Message] = field(default_factory=dict)
+    hooks: list[Message] = field(default_factory=list)
     unavailable: list[Message] = field(default_factory=list)
     wanted: list[str] = field(default_factory=list)
     signatures: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
@@ -62,6 +63,8 @@ class LoadRun:
                 self.wanted.append(message["file"])
             elif kind == "given":
                 self.given, self.given_bytes = message["count"], message["bytes"]
+            elif kind == "hooked":
+                self.hooks.append(message)
             elif kind == "unavailable":
                 self.unavailable.append(message)
             elif kind == "signature":
@@ -242,12 +245,48 @@ def assert_facts(
                 loads=run.loads,
             )
     for changed in (run.conduct or {}).get("changed", ()):
-        memory.add("process_change", _HERE, what=changed)
+        memory.add(
+            "process_change",
+            Provenance("load", changed["file"], changed["line"]),
+            **{name: changed[name] for name in ("what", "function", "file", "line")},
+            raised=changed["file"] is not None and _came_out_of(changed, run),
+        )
+    for place in {(hook["what"], hook["file"], hook["line"]): hook for hook in run.hooks}.values():
+        memory.add(
+            "process_change",
+            Provenance("load", place["file"], place["line"]),
+            what=place["what"],
+            function=None,
+            file=place["file"],
+            line=place["line"],
+            raised=_called_out_of_turn(place["file"], run),
+        )
     if run.value_read is not None:
         read = run.value_read
         memory.add(
             "value_read", _HERE, stage=read["stage"], operation=read["operation"], file=read["file"], line=read["line"]
         )
+
+
+def _came_out_of(replacement: Message, run: LoadRun) -> bool:
+    """Whether what ended the load was raised in a function that the patient's code put in place of another."""
+    return any(
+        (frame["file"], frame["function"]) == (replacement["file"], replacement["function"])
+        for link in run.chain
+        for frame in link["frames"][-2:]
+    )
+
+
+def _called_out_of_turn(file: str, run: LoadRun) -> bool:
+    """Whether what ended the load was raised in ``file``, called by code that lies elsewhere and calls nothing there:
+    as the interpreter calls a tracer."""
+    frames = run.chain[0]["frames"] if run.chain else []
+    return (
+        len(frames) > 1
+        and frames[-1]["file"] == file != frames[-2]["file"]
+        and frames[-1]["function"].rpartition(".")[2] not in frames[-2]["source"]
+        and frames[-1]["function"] != "<module>"
+    )
 
 
 def _same_reach(reach: Message, blocking: Message | None) -> bool:

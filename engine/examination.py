@@ -330,6 +330,9 @@ class Examination:
     def _trace(self, run: LoadRun, requested: bool) -> None:
         if run.trace is None:
             raise Skipped("the calls of the load were not recorded")
+        if not run.trace["calls"]:
+            reasons = [str(gap["reason"]) for gap in run.unavailable if gap["what"] == "trace"]
+            raise Skipped(reasons[0] if reasons else "the load made no call that is recorded")
         from mlx_diagnose.collectors import trace
 
         trace.collect(

@@ -1015,8 +1015,12 @@ _KINDS = (
         "load",
         "Something of the whole process that the modules or the load changed.",
         what=_s(
-            "such as the handler of SIGTERM, the built-in open, sys.stdout, the current directory, the limit RLIMIT_NOFILE"
+            "such as the handler of SIGTERM, the built-in open, the function os.stat, sys.stdout, the current directory, the limit RLIMIT_NOFILE"
         ),
+        function=_so("the function that stands there now, as its code names it"),
+        file=_so("file of that function"),
+        line=_io("line at which it begins"),
+        raised=_b("the exception that ended the load came out of that function"),
     ),
     _kind(
         "value_read",

@@ -86,7 +86,7 @@ def _same(value: Any, leaf: Any) -> bool:
         value = list(value)
     try:
         return isinstance(value, bool) == isinstance(leaf, bool) and bool(value == leaf)
-    except Exception:
+    except BaseException:
         return False
 
 

@@ -11,6 +11,7 @@ import sys
 if sys.path and sys.path[0] == "":
     del sys.path[0]
 
+import builtins
 import importlib.abc
 import importlib.machinery
 import json
@@ -22,6 +23,7 @@ class _Served(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, sources):  # type: ignore[no-untyped-def]
         self.sources = sources
+        self.builtins = dict(vars(builtins))
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
         if name not in self.sources:
@@ -33,6 +35,8 @@ class _Served(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module):  # type: ignore[no-untyped-def]
         source, _ = self.sources[module.__name__]
+        # Of its own, so that what the patient's code makes of ``open`` or ``getattr`` is none of the probe's business.
+        module.__dict__["__builtins__"] = self.builtins
         exec(compile(source, module.__spec__.origin, "exec"), module.__dict__)
 
     def get_source(self, name):  # type: ignore[no-untyped-def]

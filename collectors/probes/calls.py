@@ -7,7 +7,7 @@ model of any size is as small as its code. Seconds and memory of a node include 
 from __future__ import annotations
 
 import re
-import time
+from time import perf_counter
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import memory
@@ -110,7 +110,7 @@ class CallTree(Listener):
         return foreign is not None and name in foreign
 
     def entered(self, frame: Any) -> None:
-        began = time.perf_counter()
+        began = perf_counter()
         parent = self._stack[-1][0] if self._stack else self._root
         caller = frame.f_back
         key = (identity(frame.f_code), caller.f_lineno if caller is not None else 0)
@@ -155,7 +155,7 @@ class CallTree(Listener):
             node.growth[0] += after[0] - before[0]
         if before[1] is not None and after[1] is not None:
             node.growth[1] += after[1] - before[1]
-        took = time.perf_counter() - began
+        took = perf_counter() - began
         node.seconds += took
         if took > node.longest:
             node.longest = took

@@ -61,6 +61,6 @@ class CaughtExceptions:
 def _parts(error: BaseException) -> List[Dict[str, Any]]:
     try:
         return parts.left_empty(error)
-    except Exception:
+    except BaseException:
         # The patient's objects may resist being looked at.
         return []

@@ -18,6 +18,8 @@ from mlx_diagnose.collectors.probes.identity import identity
 
 _MODEL_CODE = os.sep + "mlx_audio" + os.sep
 
+#: Tools of ``sys.monitoring``, the one for profilers first; the patient's code may have taken it.
+_TOOLS = (2, 3, 4, 1, 5, 0)
 #: What is of interest in a function: nothing, exceptions, or its calls as well.
 _NOTHING, _EXCEPTIONS, _CALLS = 0, 1, 2
 
@@ -58,27 +60,32 @@ class Events:
         self._told: Set[int] = set()
         self._struck: Any = None
         self._thread = 0
-        self._return = 0
+        self._return = self._tool = 0
         self.active = False
         #: What went wrong in the listener, which is asked no more then: watching must not change what is watched.
         self.failure: Optional[str] = None
 
     def start(self, listener: Optional[Listener] = None) -> None:
-        """Begin to watch. Does nothing where another tracer or a tool of the same name is at work."""
+        """Begin to watch; where the patient's code traces by itself, say so in :attr:`failure` instead."""
         if self.active:
             return
         self._listener = listener
+        self.failure = None
         self._known.clear()
         self._told.clear()
         self._thread = threading.get_ident()
         monitoring = getattr(sys, "monitoring", None)
         if monitoring is not None:
-            if monitoring.get_tool(monitoring.PROFILER_ID) is not None:
+            free = [tool for tool in _TOOLS if monitoring.get_tool(tool) is None]
+            if not free:
+                self.failure = "the model's code has taken every tool of sys.monitoring"
                 return
+            self._tool = free[0]
             self._monitor(monitoring)
         elif sys.gettrace() is None:
             sys.settrace(self._called)
         else:
+            self.failure = "the model's code has a tracer of its own (sys.settrace)"
             return
         self.active = True
 
@@ -88,11 +95,11 @@ class Events:
             return
         monitoring = getattr(sys, "monitoring", None)
         if monitoring is not None:
-            monitoring.set_events(monitoring.PROFILER_ID, 0)
+            monitoring.set_events(self._tool, 0)
             for kind, code in self._known.values():
                 if kind == _CALLS:
-                    monitoring.set_local_events(monitoring.PROFILER_ID, code, 0)
-            monitoring.free_tool_id(monitoring.PROFILER_ID)
+                    monitoring.set_local_events(self._tool, code, 0)
+            monitoring.free_tool_id(self._tool)
         else:
             sys.settrace(None)
         self.active = False
@@ -103,7 +110,7 @@ class Events:
             return None
         try:
             return getattr(self._listener, what)(*arguments)
-        except Exception as error:
+        except BaseException as error:
             self._listener = None
             self.failure = "%s: %s" % (type(error).__name__, error)
             return None
@@ -123,7 +130,7 @@ class Events:
     # -- sys.monitoring ----------------------------------------------------------------------
 
     def _monitor(self, monitoring: Any) -> None:
-        tool, events = monitoring.PROFILER_ID, monitoring.events
+        tool, events = self._tool, monitoring.events
         monitoring.use_tool_id(tool, "diagnose")
         monitoring.register_callback(tool, events.EXCEPTION_HANDLED, self._handled)
         wanted = events.EXCEPTION_HANDLED
@@ -153,7 +160,7 @@ class Events:
                 return sys.monitoring.DISABLE  # type: ignore[attr-defined]
             self._told.add(identity(code))
             monitoring = sys.monitoring  # type: ignore[attr-defined]
-            monitoring.set_local_events(monitoring.PROFILER_ID, code, self._return)
+            monitoring.set_local_events(self._tool, code, self._return)
         self._tell("entered", frame)
         return None
 

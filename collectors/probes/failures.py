@@ -42,7 +42,7 @@ def describe(error: BaseException, stage: str, role: str, order: int = 0) -> Dic
     for name in _TELLING:
         try:
             value = getattr(error, name, None)
-        except Exception:
+        except BaseException:
             continue
         if isinstance(value, (str, int)):
             attributes[name] = value
@@ -55,7 +55,7 @@ def describe(error: BaseException, stage: str, role: str, order: int = 0) -> Dic
             attributes["obj_module"] = owner.__name__
     try:
         message = str(error)
-    except Exception as unprintable:
+    except BaseException as unprintable:
         message = "<unprintable: %s>" % type(unprintable).__name__
     return {
         "stage": stage,

@@ -35,6 +35,9 @@ from mlx_diagnose.collectors.probes import (
 )
 from mlx_diagnose.collectors.probes.channel import Channel
 
+# As they were before the patient's code could replace them.
+_exit, _decoded, _import_module = os._exit, json.loads, importlib.import_module
+
 
 class Loader:
     """The load function of one category of the installed mlx-audio, with its steps wrapped."""
@@ -54,6 +57,8 @@ class Loader:
         self.on_family: Callable[[Any], None] = lambda module: None
         self._module: Any = None
         self.load: Optional[Callable[..., Any]] = None
+        #: Puts what the patient's code replaced back while a report is made.
+        self.undone: Callable[[], ContextManager[None]] = nullcontext
 
     # -- preparing ---------------------------------------------------------------------------
 
@@ -122,7 +127,7 @@ class Loader:
             self.seen["module"] = module
             self._report_resolution(asked, given.get("model_name"), resolved)
             # What a module or its metaclass raises when it is looked at, the loader meets itself.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(BaseException):
                 self._mark_family(module)
             self.on_family(module)
             self.caught.start(self.trace.calls if self.trace is not None else None)
@@ -261,22 +266,31 @@ class Loader:
         """Report how ``load`` ends, which loads a model, with its stages."""
         self.clock.reset()
         self.seen.clear()
+        raised: Optional[BaseException] = None
         try:
             with guard:
                 load()
-        except ghosts.ValueDependent as read:
-            stage = self.clock.blame(read)
-            self._send_caught(read)
-            self._channel.send("value_read", stage=stage, operation=read.operation, file=read.file, line=read.line)
-            self._channel.send("outcome", loads=None, stage=stage)
-        except stages.Ended as end:
-            self._send_caught(end)
-            self._channel.send("outcome", loads=None, stage=None)
         except BaseException as error:
-            self._failed(error)
-        else:
+            raised = error
+        with self.undone():
+            self._ended(raised)
+
+    def _ended(self, raised: Optional[BaseException]) -> None:
+        if raised is None:
             self._send_caught(None)
             self._channel.send("outcome", loads=True, stage=None, active=memory_use.active())
+        elif isinstance(raised, ghosts.ValueDependent):
+            stage = self.clock.blame(raised)
+            self._send_caught(raised)
+            self._channel.send(
+                "value_read", stage=stage, operation=raised.operation, file=raised.file, line=raised.line
+            )
+            self._channel.send("outcome", loads=None, stage=stage)
+        elif isinstance(raised, stages.Ended):
+            self._send_caught(raised)
+            self._channel.send("outcome", loads=None, stage=None)
+        else:
+            self._failed(raised)
 
     def _send_caught(self, raised: Optional[BaseException]) -> None:
         found = self.caught.stop(raised)
@@ -335,7 +349,7 @@ def _quietly(channel: Channel, what: str, work: Callable[[], None]) -> None:
     """Run a part of the report that the patient's objects may break; say so instead of failing."""
     try:
         work()
-    except Exception as error:
+    except BaseException as error:
         channel.send("unavailable", what=what, reason="%s: %s" % (type(error).__name__, error))
 
 
@@ -399,7 +413,8 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
         loader.current_call,
     )
     watcher.install()
-    before = conduct.state()
+    before = conduct.Conduct()
+    loader.undone = before.undone
     ready = _backend(channel)
     if ready and job.get("unfetched"):
         unfetched.Holes(job["unfetched"], channel.send).install()
@@ -412,15 +427,15 @@ def main(job: Dict[str, Any], requests: TextIO, reports: int) -> None:
                 revision=job.get("revision"),
                 traced=job.get("traced", False),
             )
-    _quietly(channel, "conduct", lambda: channel.send("conduct", changed=conduct.changes(before)))
+    _quietly(channel, "conduct", lambda: channel.send("conduct", changed=before.changes()))
     channel.send("done", ready=ready)
     if not channel.ours:
         # A child would take the requests that are meant for its parent.
-        os._exit(0)
+        _exit(0)
     for line in requests:
         _serve(loader, channel, line)
     _quietly(channel, "output", lambda: sys.stdout.flush())
-    os._exit(0)
+    _exit(0)
 
 
 def _loader(channel: Channel, directory: Optional[str], category: str, name: str) -> Loader:
@@ -436,19 +451,20 @@ def _prepare(loader: Loader, channel: Channel) -> bool:
     try:
         loader.prepare()
     except BaseException as error:
-        channel.send("stage", name="import", status="failed", seconds=0.0, peak_memory=stages.peak_memory())
-        channel.send("exceptions", chain=failures.chain(error, "import"), text=_text(error))
-        channel.send("outcome", loads=False, stage="import")
+        with loader.undone():
+            channel.send("stage", name="import", status="failed", seconds=0.0, peak_memory=stages.peak_memory())
+            channel.send("exceptions", chain=failures.chain(error, "import"), text=_text(error))
+            channel.send("outcome", loads=False, stage="import")
         return False
     return True
 
 
 def _serve(loader: Loader, channel: Channel, line: str) -> None:
-    request = json.loads(line)
+    request = _decoded(line)
     with _shimmed(request, channel):
         if "probe" in request:
             # Another probe's: its module serves it, through the same loader.
-            probe = importlib.import_module("mlx_diagnose.collectors.probes." + request["probe"])
+            probe = _import_module("mlx_diagnose.collectors.probes." + request["probe"])
             probe.serve(loader, channel, request)
         else:
             loader.run(

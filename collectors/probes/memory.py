@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+from time import perf_counter as clock
 from typing import Callable, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import stages
@@ -44,7 +44,6 @@ def _allocator(name: str) -> Callable[[], Optional[int]]:
 def reader() -> Callable[[], Reading]:
     """A function that reads all three; to be made once MLX is imported."""
     resident, active, peak = _resident(), _allocator("get_active_memory"), _allocator("get_peak_memory")
-    clock = time.perf_counter
     kept: Optional[int] = None
     until = 0.0
 

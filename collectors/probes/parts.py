@@ -57,5 +57,5 @@ def _is_empty(owner: Any, name: str) -> bool:
         return dict.__getitem__(owner, name) is None
     try:
         return object.__getattribute__(owner, "__dict__").get(name, None) is None
-    except Exception:
+    except BaseException:
         return False

@@ -40,7 +40,7 @@ def describe(model_module: Any) -> Dict[str, Any]:
         # A lazy ``__getattr__`` of the module may raise whatever it likes.
         try:
             found = getattr(model_module, attribute, None)
-        except Exception as error:
+        except BaseException as error:
             document["reasons"].append("%s.%s: %s: %s" % (name, attribute, type(error).__name__, error))
             continue
         if isinstance(found, type):
@@ -52,7 +52,7 @@ def describe(model_module: Any) -> Dict[str, Any]:
         try:
             role = roles.get(cls) or ("nested" if _is_config(cls) else "model")
             document["classes"].append(_class(cls, role))
-        except Exception as error:
+        except BaseException as error:
             document["reasons"].append("%s: %s: %s" % (_name(cls), type(error).__name__, error))
     return document
 
@@ -68,7 +68,7 @@ def _classes(name: str, model_module: Any) -> Iterator[type]:
             try:
                 chosen = isinstance(value, type) and value.__module__ != "builtins"
                 chosen = chosen and (_is_config(value) or _makes_models(value, name))
-            except Exception:
+            except BaseException:
                 continue
             if chosen:
                 yield value
@@ -88,7 +88,7 @@ def _name(cls: type) -> str:
     # A metaclass may answer this with an exception as well.
     try:
         return str(cls.__qualname__)
-    except Exception:
+    except BaseException:
         return "a class"
 
 
@@ -136,7 +136,7 @@ def _hints(owner: Any) -> Dict[str, Any]:
     """Annotations with their names resolved; empty where one of them cannot be."""
     try:
         return dict(typing.get_type_hints(owner))
-    except Exception:
+    except BaseException:
         return {}
 
 
@@ -182,7 +182,7 @@ def _default(value: Any, factory: Any) -> Optional[str]:
         # A factory is the patient's code, but the one that the constructor would call anyway.
         try:
             value = factory()
-        except Exception:
+        except BaseException:
             return None
     if dataclasses.is_dataclass(value):
         return None

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import re
 import sys
-import time
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 STAGES = (
@@ -96,7 +96,7 @@ class StageClock:
     def _begin(self, stage: str) -> None:
         self.active = stage
         self.failed = None
-        self._since = time.perf_counter()
+        self._since = perf_counter()
         if stage not in self.entered:
             self.entered.append(stage)
         self._report(stage, "running", self.seconds.get(stage, 0.0), None)
@@ -105,7 +105,7 @@ class StageClock:
         stage = self.active
         assert stage is not None
         self.active = None
-        total = self.seconds.get(stage, 0.0) + time.perf_counter() - self._since
+        total = self.seconds.get(stage, 0.0) + perf_counter() - self._since
         self.seconds[stage] = total
         self._report(stage, status, total, peak_memory())
 

@@ -18,6 +18,9 @@ _LOCAL_HOSTS = ("127.", "::1", "localhost")
 _OWN = "<diagnose>/"
 
 
+_real_path = os.path.realpath
+
+
 class RepositoryCodeRefused(ImportError):
     """Code that came with the model repository was about to run; a diagnosis does not run it."""
 
@@ -77,6 +80,9 @@ class Watch:
             "os.system": self._popen,
             "os.fork": self._fork,
             "os.forkpty": self._fork,
+            "sys.settrace": lambda _: self._hooked("the tracer of sys.settrace"),
+            "sys.setprofile": lambda _: self._hooked("the profiler of sys.setprofile"),
+            "sys.monitoring.register_callback": lambda _: self._hooked("the callbacks of sys.monitoring"),
         }
 
     def install(self) -> None:
@@ -155,7 +161,13 @@ class Watch:
     # -- audit events ------------------------------------------------------------------------
 
     def _in_directory(self, path: str) -> bool:
-        return self._directory is not None and os.path.realpath(path).startswith(self._directory)
+        if self._directory is None:
+            return False
+        try:
+            return _real_path(path).startswith(self._directory)
+        except Exception:
+            # The patient's code may have replaced what this asks the system with.
+            return path.startswith(self._prefixes)
 
     def _exec(self, args: Any) -> None:
         file = getattr(args[0], "co_filename", "")
@@ -205,6 +217,13 @@ class Watch:
 
     def _fork(self, _args: Any) -> None:
         self._reach("fork", "a child of this process", "found")
+
+    def _hooked(self, what: str) -> None:
+        """The patient's code has itself called at every step of all code; the probe does so too."""
+        # From here: this method, its handler, the audit hook, whoever installs something.
+        caller = sys._getframe(3)
+        if not caller.f_code.co_filename.startswith(_OWN):
+            self._send("hooked", what=what, file=caller.f_code.co_filename, line=caller.f_lineno)
 
     def _popen(self, args: Any) -> None:
         command = args[0] if not isinstance(args[0], bytes) else args[0].decode("utf-8", "replace")

@@ -70,6 +70,28 @@ HARMLESS = {
     "forks a child that stays": "import os, time\nif os.fork() == 0:\n    time.sleep(120)",
     "registers an exit that fails": "import atexit; atexit.register(lambda: 1 / 0)",
     "patches what we use": "import os\nos.getpid = lambda: 1\nos.write = None",
+    "hangs at exit": "import atexit, time; atexit.register(lambda: time.sleep(600))",
+    "starts a thread that never ends": (
+        "import threading, time\n"
+        "def _on():\n    while True:\n        time.sleep(0.01)\n"
+        "threading.Thread(target=_on).start()"
+    ),
+    "breaks the hooks of exceptions": "import sys\nsys.excepthook = sys.unraisablehook = lambda *a: 1 / 0",
+    "breaks the end of the process": "import os\ndef _no(*a): raise RuntimeError('no')\nos._exit = _no",
+    "breaks signals": "import signal\ndef _no(*a): raise RuntimeError('no')\nsignal.signal = signal.getsignal = _no",
+    "has a __del__ that raises": "class _D:\n    def __del__(self):\n        1 / 0\n_d = _D()\ndel _d",
+}
+
+#: Replacements that raise as soon as the load goes on, by what they replace.
+RAISING = {
+    "the built-in open": "import builtins as owner, sys; owner.open",
+    "the function io.open": "import io as owner; owner.open",
+    "the function os.stat": "import os as owner; owner.stat",
+    "the function time.monotonic": "import time as owner; owner.monotonic",
+    "the function importlib.import_module": "import importlib as owner; owner.import_module",
+    "the function json.loads": "import json as owner; owner.loads",
+    "the function os.getcwd": "import os as owner; owner.getcwd = owner.path.abspath",
+    "the built-in getattr": "import builtins as owner; owner.getattr",
 }
 
 
@@ -78,6 +100,71 @@ def test_what_does_not_keep_the_model_from_loading(examine: Callable[..., Report
     report = examine(code)
     assert report.verdict in ("loads", "loads-with-warnings")
     assert not [finding for finding in report.findings if finding.severity == "error"]
+
+
+@pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.long) for what in RAISING])
+def test_a_function_that_all_code_uses_and_that_raises(examine: Callable[..., Report], what: str) -> None:
+    code = f"def _no(*a, **k):\n    raise RuntimeError('out of order')\n{RAISING[what]} = _no\n"
+    after = {"io.open": "import io; io.open('x')", "time.monotonic": "import time; time.monotonic()"}
+    report = examine(code, after.get(what.removeprefix("the function "), ""))
+    (root,) = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    assert (root.rule, root.failure_class) == ("code-replaced-function-raises", "code/init-error")
+    assert root.subjects[0].name.endswith("soprano/__init__.py")
+    (changed,) = [fact for fact in report.facts if fact.kind == "process_change" and fact["what"] == what]
+    assert (changed["function"], changed["line"], changed["raised"]) == ("_no", 1, True)
+
+
+@pytest.mark.parametrize("install", ["sys.settrace", "sys.setprofile"])
+def test_a_tracer_that_raises(examine: Callable[..., Report], install: str) -> None:
+    report = examine(f"import sys\ndef _no(*a):\n    raise RuntimeError('no')\n{install}(_no)")
+    (root,) = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    assert root.rule == "code-replaced-function-raises"
+    assert install in root.cause and "soprano/__init__.py:4" in root.cause
+
+
+def test_a_tracer_of_its_own_is_told_where_a_trace_was_asked_for(examine: Callable[..., Report]) -> None:
+    if hasattr(sys, "monitoring"):
+        pytest.skip("the calls are not watched with sys.settrace here")
+    report = examine("import sys; sys.settrace(lambda *a: None)", trace=True)
+    assert report.verdict == "loads"
+    (trace,) = [collector for collector in report.collectors if collector.name == "trace"]
+    assert trace.status == "skipped" and "tracer of its own" in str(trace.reason)
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="of Python 3.12")
+def test_tools_of_the_interpreter_that_are_taken(examine: Callable[..., Report]) -> None:
+    report = examine("import sys\nsys.monitoring.use_tool_id(2, 'mine')", trace=True)
+    assert report.verdict == "loads"
+    assert [fact for fact in report.facts if fact.kind == "init_call"]
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "class _Meta(type):\n    def __getattribute__(cls, name):\n        raise GeneratorExit(name)\n"
+        "class ModelConfig(metaclass=_Meta):\n    pass\nclass SpareConfig(metaclass=_Meta):\n    pass\n",
+        "del ModelConfig\nclass _E(BaseException):\n    pass\ndef __getattr__(name):\n    raise _E(name)",
+    ],
+    ids=["metaclass", "lazy attribute"],
+)
+def test_what_is_no_exception_of_the_usual_kind(examine: Callable[..., Report], after: str) -> None:
+    report = examine("", after)
+    assert next(fact for fact in report.facts if fact.kind == "probe")["outcome"] == "completed"
+    assert any(fact.kind == "exception" and fact["role"] == "raised" for fact in report.facts)
+    assert report.verdict in ("fails", "inconclusive")
+
+
+def test_it_leaves_no_room_for_calls(examine: Callable[..., Report]) -> None:
+    report = examine("import sys; sys.setrecursionlimit(60)")
+    assert next(fact for fact in report.facts if fact.kind == "probe")["outcome"] == "completed"
+    assert any(fact.kind == "process_change" and fact["what"] == "the recursion limit" for fact in report.facts)
+
+
+def test_an_exception_that_cannot_be_told(examine: Callable[..., Report]) -> None:
+    code = "class _E(Exception):\n    def __str__(self):\n        raise KeyboardInterrupt\nraise _E"
+    report = examine(code)
+    raised = next(fact for fact in report.facts if fact.kind == "exception" and fact["role"] == "raised")
+    assert raised["type"] == "_E" and "unprintable" in str(raised["message"])
 
 
 def test_what_a_module_does_to_the_process_is_a_fact(examine: Callable[..., Report]) -> None:
