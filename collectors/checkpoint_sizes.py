@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from mlx_diagnose.collectors.config_sections import chosen
 from mlx_diagnose.collectors.tensors import TensorTable
 
+#: Names of numbers of layers.
+_COUNTS = re.compile(r"(layers?|depth|blocks?)$")
 #: A name shortened to fewer parts than this may be any other tensor's.
 _LEAST_PARTS = 3
 
@@ -102,7 +105,14 @@ def _count(parts: Parts, names: Mapping[Parts, Sequence[str]]) -> tuple[int, str
 
 def fits(found: Sequence[Evidence], path: str, value: Any) -> bool | None:
     """Whether ``value`` at ``path`` is what the checkpoint shows; None where it shows nothing, or several sizes."""
-    shown = {item.size for item in found if item.path == path}
+    here = [item for item in found if item.path == path]
+    shown = {item.size for item in here}
     if len(shown) != 1 or type(value) is not int:
         return None
-    return value in shown
+    return value in shown or (None if any(loosely_counted(item) for item in here) else False)
+
+
+def loosely_counted(item: Evidence) -> bool:
+    """A number of layers under a name that does not say so: lists are made longer afterwards
+    (mlx_audio/tts/models/zonos2)."""
+    return item.axis is None and not _COUNTS.search(item.path)

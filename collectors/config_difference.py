@@ -14,6 +14,7 @@ from mlx_diagnose.collectors import checkpoint_sizes, config_names, signature_fa
 from mlx_diagnose.collectors.annotation_types import disagreement
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
 from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
+from mlx_diagnose.collectors.name_similarity import same_words
 from mlx_diagnose.collectors.tensors import TensorTable
 from mlx_diagnose.collectors.text import clean, json_text, json_type
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -62,8 +63,11 @@ def collect(
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
         _assert_types(memory, config, section)
-    for pair in config_names.similar(unknown, absent, config.data):
-        line = config.line_of(pair.given)
+    wanted = [*absent, *(key for section in sections for key in section.defaulted)]
+    for pair in config_names.similar(
+        unknown, wanted, config.data, lambda path, value: checkpoint_sizes.fits(shown, path, value), usual
+    ):
+        line, value = config.line_of(pair.given), config.value_at(pair.given)
         memory.add(
             "key_similarity",
             _at(config, pair.given),
@@ -72,9 +76,12 @@ def collect(
             score=pair.score,
             required=pair.required,
             known_alias=pair.known_alias,
-            value_fits=checkpoint_sizes.fits(shown, pair.wanted, config.value_at(pair.given)),
+            value_fits=pair.fits,
             best=pair.best,
-            value=json_text(config.value_at(pair.given)),
+            value=json_text(value),
+            default=clean(pair.default, 500) if pair.default else None,
+            beside_default=config_names.beside(value, pair.default, same_words=same_words(pair.given, pair.wanted)),
+            usual=pair.usual,
             given_line=line,
         )
 

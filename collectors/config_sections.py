@@ -115,6 +115,13 @@ class Section:
         return found
 
     @cached_property
+    def defaulted(self) -> list[Key]:
+        """Keys that the code asks for by name, that are not given, and for which a default of its own stands in."""
+        told = {key.name for key in self.absent}
+        missing = (key for key in self.known_keys if key.name not in self.values and key.name not in told)
+        return [key for key in missing if self.present and key.default is not None]
+
+    @cached_property
     def unknown(self) -> list[Key]:
         """Given keys that nobody takes or reads. None where a taker accepts whatever comes."""
         takers = [t for t in self.takers if t.unknown_keys != "nested"] or self.takers

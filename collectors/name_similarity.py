@@ -96,6 +96,11 @@ def similarity(one: str, other: str) -> float:
     return round(0.8 * words, 4)
 
 
+def same_words(one: str, other: str) -> bool:
+    """The last parts of two dotted paths are one name in two spellings: ``vocabSize``, ``vocab_size``."""
+    return _letters(one.rpartition(".")[2]) == _letters(other.rpartition(".")[2])
+
+
 def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 

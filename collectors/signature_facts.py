@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mlx_diagnose.collectors.checkpoint_sizes import Evidence
+from mlx_diagnose.collectors.checkpoint_sizes import Evidence, loosely_counted
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
 from mlx_diagnose.collectors.config_sections import Section, chosen
 from mlx_diagnose.collectors.text import clean, json_text
@@ -16,7 +15,6 @@ from mlx_diagnose.engine.model import Provenance
 
 _NAME = "signature"
 _MAX_FACTS = 1_500
-_COUNTS = re.compile(r"(layers?|depth|blocks?)$")
 _ABSENT: Any = object()
 _LARGEST = 2**31
 
@@ -52,8 +50,8 @@ def assert_sizes(
     agreeing = {item.path for item in found if numbers.get(item.path) == item.size}
     for item in found[:_MAX_FACTS]:
         value = numbers.get(item.path)
-        if item.axis is None and value != item.size and not _COUNTS.search(item.path):
-            continue  # lists are made longer afterwards (mlx_audio/tts/models/zonos2)
+        if value != item.size and loosely_counted(item):
+            continue
         shown = {other.size for other in found if other.path == item.path}
         # Of a section that is absent as a whole, single defaults are not what is wrong.
         placed = isinstance(value_at(data, item.path.rpartition(".")[0], None), Mapping)

@@ -671,6 +671,11 @@ _KINDS = (
         ),
         best=_b("no other candidate for either side scores as high"),
         value=_so("JSON text of the value"),
+        default=_so("JSON text of the default that stands in for the wanted parameter"),
+        beside_default=_so(
+            "how the value stands to that default: equal, like (in type and magnitude), unlike; or null, which it is"
+        ),
+        usual=_b("the known-good configuration of the family has the given key as well"),
         given_line=_io("line in config.json"),
     ),
     _kind(
