@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,10 @@ class Disagreement:
     expected: str
     convertible: bool
     converted: Any = None
+
+
+#: ``8, 4`` or ``[8, 4]``.
+_NUMBERS = re.compile(r"\s*(\[\s*)?-?(0|[1-9]\d{0,17})(\s*,\s*-?(0|[1-9]\d{0,17}))*(?(1)\s*\])\s*")
 
 
 def disagreement(
@@ -107,6 +112,8 @@ def _fits(value: Any, wanted: str) -> bool:
 
 def _convert(value: Any, wanted: str) -> Any:
     """``value`` as ``wanted`` without loss, or _UNKNOWN."""
+    if wanted not in ("list", "dict") and isinstance(value, list) and len(value) == 1 and _fits(value[0], wanted):
+        return value[0]
     if wanted == "int":
         if isinstance(value, float) and value.is_integer():
             return int(value)
@@ -123,6 +130,8 @@ def _convert(value: Any, wanted: str) -> Any:
         return str(value)
     if wanted == "list" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return [value]
+    if wanted == "list" and isinstance(value, str) and _NUMBERS.fullmatch(value):
+        return json.loads(f"[{value.strip().strip('[]')}]")
     return _UNKNOWN
 
 

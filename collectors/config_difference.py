@@ -197,6 +197,7 @@ def _assert_absent(memory: WorkingMemory, section: Section, usual: Mapping[str, 
             flattened=section.found_at is not None,
             found_at=section.found_at,
             moved_from=section.moved_from,
+            usual=isinstance(value_at(usual, section.path, None), Mapping),
         )
 
 
@@ -207,7 +208,7 @@ def _known(usual: Mapping[str, Any], path: str) -> str | None:
 
 def _assert_types(memory: WorkingMemory, config: ConfigDocument, section: Section) -> None:
     for key, value in _given(section):
-        found = disagreement(value, key.type, nested=key.nested, nullable=key.default in (None, "null"))
+        found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
         if found is None:
             continue
         memory.add(
@@ -222,6 +223,11 @@ def _assert_types(memory: WorkingMemory, config: ConfigDocument, section: Sectio
             converted=json_text(found.converted) if found.convertible else None,
             line=config.line_of(key.path),
         )
+
+
+def _nullable(key: Key) -> bool:
+    """Null is the default, or may be: some defaults are no JSON."""
+    return key.default == "null" or (key.default is None and not key.required)
 
 
 def _given(section: Section) -> Iterator[tuple[Key, Any]]:

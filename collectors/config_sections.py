@@ -16,6 +16,8 @@ from mlx_diagnose.collectors.config import value_at
 _ABSENT: Any = object()
 #: Keys that a section must share with a class for it to be that class's.
 _LEAST_COMMON = 3
+#: So many keys of a section that are nobody's where they stand are no chance.
+_MANY = 6
 _MAX_DEPTH = 4
 
 
@@ -58,7 +60,7 @@ class Taker:
 
 @dataclass
 class Section:
-    """One section: who takes it, and what config.json has there."""
+    """One section: who takes it, and what config.json has there. ``hollow``: an object without any key of it."""
 
     path: str
     takers: list[Taker] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Section:
     children: frozenset[str] = frozenset()
     found_at: str | None = None
     moved_from: str | None = None
+    hollow: bool = False
 
     @cached_property
     def known_keys(self) -> list[Key]:
@@ -154,7 +157,7 @@ class Section:
         """It is absent as a whole, which matters, and not for want of the section around it."""
         return (
             bool(self.path)
-            and not self.present
+            and (not self.present or self.hollow)
             and self.parent_present
             and (self.required or self.found_at is not None or self.moved_from is not None)
         )
@@ -217,11 +220,23 @@ def _look_up(sections: Mapping[str, Section], config: Mapping[str, Any], loose: 
         if not section.present and path:
             section.found_at = _flattened(section, sections, config)
             section.moved_from = None if section.found_at is not None else _moved(section, sections, config)
+        elif path and section.present and not section.values.keys() & _names(section):
+            # ``"dit": {"dit": {...}}``
+            section.moved_from = _moved(section, sections, config, below=f"{path}.")
+            section.hollow = section.moved_from is not None
+    hollow = {path for path, section in sections.items() if section.hollow}
+    for path, section in sections.items():
+        section.parent_present &= path.rpartition(".")[0] not in hollow
+
+
+def _names(section: Section) -> set[str]:
+    """Keys that the classes of a section take or read."""
+    return {*(key.name for taker in section.takers for key in taker.keys), *section.reads, *section.children}
 
 
 def _flattened(section: Section, sections: Mapping[str, Section], config: Mapping[str, Any]) -> str | None:
     """The level above where the keys of an absent section stand, if most of them do and are nobody's there."""
-    names = {key.name for taker in section.takers for key in taker.keys}
+    names = _names(section)
     needed = {key.name for taker in section.takers for key in taker.keys if key.required} or names
     level = section.path.rpartition(".")[0]
     while True:
@@ -229,24 +244,26 @@ def _flattened(section: Section, sections: Mapping[str, Section], config: Mappin
         owner = sections.get(level)
         own = {key.name for key in owner.known_keys} if owner is not None else set()
         strays = set(here) & names - own if isinstance(here, Mapping) else set()
-        if len(strays) >= 2 and len(strays & needed) * 2 >= len(needed - own):
+        if len(strays) >= _MANY or (len(strays) >= 2 and len(strays & needed) * 2 >= len(needed - own)):
             return level
         if not level:
             return None
         level = level.rpartition(".")[0]
 
 
-def _moved(section: Section, sections: Mapping[str, Section], config: Mapping[str, Any]) -> str | None:
-    """The one section that nothing takes and that has most of the keys of an absent one."""
-    names = {key.name for taker in section.takers for key in taker.keys}
+def _moved(section: Section, sections: Mapping[str, Section], config: Mapping[str, Any], below: str = "") -> str | None:
+    """The one section (whose path begins with ``below``) that nothing takes and that has most of the keys of
+    an absent one."""
+    names = _names(section)
     needed = {key.name for taker in section.takers for key in taker.keys if key.required} or names
     taken = {path for path, known in sections.items() if known.takers or known.reads}
     found = [
         path
         for path, value in _objects(config)
         if path not in taken
+        and path.startswith(below)
         and len(value.keys() & names) >= _LEAST_COMMON
-        and len(value.keys() & needed) * 2 > len(needed)
+        and (below or len(value.keys() & needed) * 2 > len(needed) or len(value.keys() & names) >= _MANY)
         and len(value.keys() & names) * 2 > len(value)
     ]
     return found[0] if len(found) == 1 else None

@@ -42,6 +42,9 @@ _UNITS = (
         "per cent",
     ),
 )
+#: Names of what cannot be zero, and of what cannot be negative.
+_SIZE = re.compile(r"(heads?|size|dim|dims|embd|hidden|channels|width|features|rate)$")
+_COUNT = re.compile(r"(layers?|blocks?|depth|codebooks|quantizers|speakers|tokens|steps|length)$")
 
 
 def collect(
@@ -71,7 +74,7 @@ def collect(
             name=clean(path.rpartition(".")[2]),
             value=json_text(value),
             known=json_text(known),
-            aspect="unit" if unit is not None else "value",
+            aspect="unit" if unit is not None else "sign" if _too_small(path, value, known) else "value",
             known_unit=unit[0] if unit is not None else None,
             given_unit=unit[1] if unit is not None else None,
             ratio=float(value) / float(known) if _is_number(value) and _is_number(known) and known else None,
@@ -105,6 +108,13 @@ def _unit(name: str, value: Any, usual: Any) -> tuple[str, str] | None:
                     # A rate is given in the smaller unit, Hz; a share in the larger.
                     return unit, other
     return None
+
+
+def _too_small(path: str, value: Any, usual: Any) -> bool:
+    """A size of nothing, or less than none of what is counted; there may be no layers of a kind at all."""
+    if type(value) is not int or type(usual) is not int or value > 0 or usual <= 0:
+        return False
+    return bool(_SIZE.search(path) or (value < 0 and _COUNT.search(path)))
 
 
 def _is_number(value: Any) -> bool:

@@ -46,6 +46,7 @@ def assert_sizes(
     """Assert checkpoint_size."""
     defaults = dict(_defaults(sections))
     values = {item.path: _value(item.path, data, defaults) for item in found}
+    hollow = {section.path for section in sections if section.hollow}
     numbers = {path: value for path, value in values.items() if type(value) is int}
     agreeing = {item.path for item in found if numbers.get(item.path) == item.size}
     for item in found[:_MAX_FACTS]:
@@ -54,7 +55,8 @@ def assert_sizes(
             continue
         shown = {other.size for other in found if other.path == item.path}
         # Of a section that is absent as a whole, single defaults are not what is wrong.
-        placed = isinstance(value_at(data, item.path.rpartition(".")[0], None), Mapping)
+        above = item.path.rpartition(".")[0]
+        placed = isinstance(value_at(data, above, None), Mapping) and above not in hollow
         memory.add(
             "checkpoint_size",
             Provenance("config_difference", path=item.path),

@@ -656,6 +656,7 @@ _KINDS = (
         flattened=_b("its keys stand at another level instead"),
         found_at=_so("the level where its keys stand, for flattened"),
         moved_from=_so("a section of config.json that nothing takes and that has its keys; null where there is none"),
+        usual=_b("the known-good configuration of the family has the section"),
     ),
     _kind(
         "key_similarity",
@@ -716,7 +717,8 @@ _KINDS = (
         value=_so("JSON text of the value"),
         known=_so("JSON text of the known-good value"),
         aspect=_s(
-            "unit (off by exactly the factor between two units of what the name says) or value (sizes differ by variant)"
+            "unit (off by exactly the factor between two units of what the name says), sign (a size or a number of parts "
+            "that is less than one) or value (sizes differ by variant)"
         ),
         known_unit=_so("unit of the known-good value, for unit"),
         given_unit=_so("unit that the value would be in, for unit"),

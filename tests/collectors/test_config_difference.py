@@ -369,6 +369,50 @@ def test_a_section_at_another_place(mlx_audio: Path) -> None:
     assert [f["moved_from"] for f in memory.of("absent_section")] == [None]
 
 
+def test_a_section_inside_itself(mlx_audio: Path) -> None:
+    config = json.loads((_KNOWN / "irodori_tts.json").read_text())
+    memory = _difference(mlx_audio, "irodori_tts", {**config, "dit": {"dit": config["dit"]}})
+    (section,) = memory.of("absent_section")
+    assert (section["path"], section["moved_from"], section["required"]) == ("dit", "dit.dit", False)
+    # What lies further inside goes with it.
+    config = json.loads((_KNOWN / "dia.json").read_text())
+    memory = _difference(mlx_audio, "dia", {**config, "model": {"model": config["model"]}})
+    assert [(f["path"], f["moved_from"]) for f in memory.of("absent_section")] == [("model", "model.model")]
+
+
+def test_a_section_of_defaults_that_is_flattened(mlx_audio: Path) -> None:
+    config = json.loads((_KNOWN / "irodori_tts.json").read_text())
+    flat = {**{key: value for key, value in config.items() if key != "dit"}, **config["dit"]}
+    (section,) = _difference(mlx_audio, "irodori_tts", flat).of("absent_section")
+    assert (section["path"], section["flattened"], section["required"], section["usual"]) == ("dit", True, False, True)
+    del config["dit"]
+    assert _difference(mlx_audio, "irodori_tts", config).of("absent_section") == []
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "to", "best", "beside"),
+    [
+        ("llama", "rope_theta", "rope_base", True, "like"),
+        ("llama", "rope_scaling", "rope_parameters", True, "null"),
+        ("zonos2", "n_codebooks", "audio_num_codebooks", True, "equal"),
+        ("irodori_tts", "dit.text_vocab_size", "textVocabSize", True, "equal"),
+        ("higgs_audio", "text_config.num_hidden_layers", "n_layers", True, "equal"),
+    ],
+)
+def test_a_dropped_key_beside_a_default(
+    mlx_audio: Path, family: str, path: str, to: str, best: bool, beside: str
+) -> None:
+    config = json.loads((_KNOWN / f"{family}.json").read_text())
+    parent: dict[str, Any] = config
+    *above, name = path.split(".")
+    for part in above:
+        parent = parent[part]
+    parent[to] = parent.pop(name)
+    (pair,) = _difference(mlx_audio, family, config).of("key_similarity", wanted=path)
+    assert (pair["given"], pair["best"]) == (".".join([*above, to]), best)
+    assert (pair["beside_default"], pair["usual"], pair["required"]) == (beside, False, False)
+
+
 def test_absent_keys_with_their_known_good_values(mlx_audio: Path) -> None:
     config = json.loads((_KNOWN / "kokoro.json").read_text())
     n_token = config.pop("n_token")

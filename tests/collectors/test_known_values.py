@@ -44,6 +44,16 @@ def test_a_rate_in_kilohertz_of_any_family_that_gives_one() -> None:
     assert tried >= 3
 
 
+def test_a_size_that_is_none() -> None:
+    def aspect(path: str, value: object) -> str:
+        (fact,) = _facts(_changed("soprano", path, value), "soprano").of("value_difference")
+        return str(fact["aspect"])
+
+    assert aspect("num_attention_heads", 0) == aspect("hidden_size", -1) == aspect("num_hidden_layers", -2) == "sign"
+    # There may be no layers of a kind, and a token may have the number 0.
+    assert aspect("num_hidden_layers", 0) == aspect("eos_token_id", 0) == aspect("hidden_size", 1) == "value"
+
+
 def test_sizes_are_told_without_a_unit_and_only_when_asked_for() -> None:
     config = _changed("soprano", "hidden_size", 512 * 1000)
     (fact,) = _facts(config, "soprano").of("value_difference")
