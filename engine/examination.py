@@ -132,6 +132,7 @@ class Examination:
             self.ledger.run("dependencies", lambda: self._dependencies(run))
             self.ledger.run("memory_forecast", lambda: self._memory_forecast(run))
         self.ledger.run("packaged_files", lambda: self._packaged_files(run))
+        self.ledger.run("component_interfaces", lambda: self._component_interfaces(run))
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("known_values", lambda: self._known_values(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
@@ -249,6 +250,13 @@ class Examination:
         if found is None or self.family is None:
             raise Skipped("there is no installed family to look at")
         packaged_files.collect(self.memory, Path(found), run.category, self.family)
+
+    def _component_interfaces(self, run: LoadRun) -> None:
+        if not run.loads or self.directory is None or self.config is None or self.checkpoint is None:
+            raise Skipped("it fails by itself, or there is no model directory to look at")
+        from mlx_diagnose.collectors import component_interfaces
+
+        component_interfaces.collect(self.memory, self.directory, self.checkpoint.table, self.config)
 
     def _memory_forecast(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import memory_forecast
