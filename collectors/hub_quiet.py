@@ -62,10 +62,14 @@ def _switch() -> list[Callable[[], None]]:
         logger.setLevel(level)
         settings.HF_HUB_DISABLE_XET = xet
 
-    if bars.are_progress_bars_disabled():
-        return [back]
-    bars.disable_progress_bars()
-    return [back, bars.enable_progress_bars]
+    undo = [back]
+    if not bars.are_progress_bars_disabled():
+        bars.disable_progress_bars()
+        undo.append(bars.enable_progress_bars)
+    if hasattr(bars, "reset_sessions"):
+        # Before 1.0 each thread has a session of its own, whose connections outlive it.
+        undo.append(bars.reset_sessions)
+    return undo
 
 
 def _may_speak(_: logging.LogRecord) -> bool:

@@ -356,9 +356,12 @@ def test_names_from_the_network_become_no_paths_outside(hub: HubServer, home: Pa
         "NUL.safetensors",
         "c:\\evil.json",
         "x\0y.json",
+        "..\\evil.json",
+        "sub/AUX.json",
+        f"{'evil' * 1000}.json",
     ]
     files = {**hub.repositories[model].files, **{name: Content(b"{}") for name in evil}}
-    index = {"weight_map": {"a": "../../../evil.safetensors", "b": "/etc/passwd", "c": "CON"}}
+    index = {"weight_map": {"a": "../../../evil.safetensors", "b": "/etc/passwd", "c": "CON", "d": "e" * 5000}}
     files["model.safetensors.index.json"] = Content(json.dumps(index).encode())
     hub.repositories[model].commit(files)
     report = examine(model, only_static=True)
