@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlx_diagnose.collectors.checkpoint_sizes import Evidence, loosely_counted
@@ -24,6 +25,18 @@ def assert_unreadable(memory: WorkingMemory, document: Mapping[str, Any]) -> Non
     for problem in document.get("unreadable", ()):
         at = Provenance(_NAME, file=problem["file"], line=problem["line"])
         memory.add("source_unreadable", at, **{**problem, "message": clean(problem["message"], 300)})
+
+
+def assert_archived(memory: WorkingMemory, archive: Path) -> None:
+    """Assert source_unreadable for a whole mlx-audio inside ``archive``."""
+    memory.add(
+        "source_unreadable",
+        Provenance(_NAME, file=str(archive)),
+        module="mlx_audio",
+        file=str(archive),
+        reason="zipped",
+        message=f"it lies inside the archive {clean(archive.name, 200)}",
+    )
 
 
 def assert_facts(

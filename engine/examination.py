@@ -266,11 +266,15 @@ class Examination:
         memory_forecast.collect(self.memory, self.checkpoint.table, run, self.config)
 
     def _resolution(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import resolution
+        from mlx_diagnose.collectors import resolution, signature_facts
 
         found = run.mlx_audio or {}
         if found.get("directory") is None:
             raise Skipped("mlx-audio was not found in the patient")
+        archive = Path(found["directory"]).parent
+        if archive.is_file():
+            signature_facts.assert_archived(self.memory, archive)
+            raise Skipped(f"mlx-audio lies inside the archive {archive.name}, where it cannot list its families")
         resolution.collect(
             self.memory,
             mlx_audio_dir=Path(found["directory"]),

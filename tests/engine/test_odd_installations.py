@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,7 @@ def _unreadable(report: Report) -> list[tuple[object, str]]:
     [
         (_replaced(b"def f(:\n"), "syntax-error", "soprano.py"),
         (_replaced(b"x = '\xff'\n"), "syntax-error", "soprano.py"),
+        (_replaced(b"# -*- coding: no-such-code -*-\n"), "syntax-error", "soprano.py"),
         (_compiled, "compiled-only", "__init__.pyc"),
     ],
 )
@@ -113,6 +115,30 @@ def test_a_source_that_cannot_be_read_is_a_fact_with_its_reason(
     assert _unreadable(report) == [(reason, file)]
     assert report.verdict == "inconclusive"
     assert report.target.family == "soprano"
+
+
+@pytest.mark.parametrize("static", [True, False])
+def test_a_release_inside_an_archive_is_what_is_wrong(
+    static: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec("mlx_audio")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("mlx-audio is not installed")
+    installed = Path(found.submodule_search_locations[0])
+    archive = tmp_path / "release.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        for file in installed.rglob("*.py"):
+            written.write(file, file.relative_to(installed.parent))
+    specimen = make_specimen("soprano", tmp_path)
+    for name, value in environment(specimen.hub).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(archive))
+    report = diagnose(Options(model=str(specimen.path), category="tts", only_static=static, timeout=120))
+    assert [outcome for outcome in report.collectors if outcome.status == "failed"] == []
+    (root,) = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    assert root.rule == "dependency-package-in-archive"
+    assert [subject.name for subject in root.subjects] == ["mlx-audio", str(archive)]
+    assert _unreadable(report) == [("zipped", "release.zip")]
 
 
 def test_a_module_that_raises_when_it_is_looked_at_is_read_all_the_same(examine: Callable[..., Report]) -> None:
