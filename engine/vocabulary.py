@@ -494,6 +494,7 @@ _KINDS = (
         family_exists=_b("the installed mlx-audio has that family in that category"),
         declared_exists=_b("the declared type, remapped, is itself a family of the category"),
         declared_family=_so("the family that the declared type alone would give"),
+        declared_usual=_b("the known-good configuration of the resolved family declares this type as well"),
         category=_s("category asked for"),
     ),
     _kind(

@@ -321,3 +321,19 @@ def test_a_family_taken_from_the_name_is_doubted_only_after_a_failure(mlx_audio:
     _facts(mlx_audio, "bark-small", config, memory=memory)
     (best,) = memory.of("type_candidate", best=True)
     assert best["family"] == "dia"
+
+
+def test_a_type_that_published_models_of_the_family_declare_as_well() -> None:
+    found = importlib.util.find_spec("mlx_audio")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("mlx-audio is not installed")
+    folder = Path(found.submodule_search_locations[0])
+
+    def usual(name: str) -> tuple[object, object]:
+        memory = WorkingMemory()
+        collect(memory, mlx_audio_dir=folder, category="tts", directory_name=name, config={"model_type": "llama"})
+        (fact,) = memory.of("resolution")
+        return fact["resolved"], fact["declared_usual"]
+
+    assert usual("Llama-OuteTTS-1.0-1B") == ("outetts", True)
+    assert usual("my-bark") == ("bark", False)
