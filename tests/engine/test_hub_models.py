@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -345,6 +346,33 @@ def test_a_server_that_ignores_ranges_sends_no_more_than_is_read(hub: HubServer,
     assert not report.findings
     assert report.network["bytes"] < 400_000
     assert hub.sent < 30_000_000  # what lay in buffers when the connection was closed
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own on which nothing is left."""
+    place = tmp_path / "full"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
+    if done.returncode:
+        pytest.skip("only a superuser makes a full disk")
+    try:
+        (place / "filling").write_bytes(bytes(64 << 10))
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="needs a disk of its own")
+def test_a_full_disk_is_told_and_keeps_nothing_from_being_examined(
+    hub: HubServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: Path
+) -> None:
+    model, _ = publish(hub, "soprano", tmp_path / "made")
+    monkeypatch.setenv("HF_HUB_CACHE", str(full / "hub"))
+    report = examine(model, only_static=True)
+    assert roots(report) == [("hub/incomplete-cache", "hub-download-does-not-fit")]
+    states = {fact["file"]: fact["state"] for fact in report.facts if fact.kind == "hub_file"}
+    assert (states["config.json"], states["model.safetensors"]) == ("fetched", "header")
 
 
 def test_names_from_the_network_become_no_paths_outside(hub: HubServer, home: Path, tmp_path: Path) -> None:
