@@ -63,6 +63,16 @@ def test_healthy_model(benchmark: BenchmarkFixture, case: Case, what: str) -> No
 
 
 @pytest.mark.long
+def test_what_a_trace_adds_is_a_table_of_markdown() -> None:
+    script = Path(__file__).with_name("tracing.py")
+    ran = subprocess.run([sys.executable, str(script), "--rounds", "1", "kokoro"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    head, _, *rows = ran.stdout.splitlines()
+    assert {line.count("|") for line in (head, *rows)} == {6}
+    assert {"construct", "all"} <= {row.split("|")[2].strip() for row in rows}
+
+
+@pytest.mark.long
 def test_the_figures_are_a_table_of_markdown() -> None:
     script = Path(__file__).with_name("figures.py")
     ran = subprocess.run([sys.executable, str(script), "--rounds", "1", "kokoro"], capture_output=True, text=True)
