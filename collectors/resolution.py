@@ -101,7 +101,9 @@ def _assert_resolution(
         family_exists=_exists(folder, category, outcome.family),
         declared_exists=declared is not None and own_exists,
         declared_family=own if own_exists else None,
-        declared_usual=declared is not None and declared == _usual_type(outcome.family, category),
+        declared_usual=declared is not None
+        and _exists(folder, category, outcome.family)
+        and declared == _usual_type(outcome.family, category),
         category=category,
     )
 
@@ -110,7 +112,7 @@ def _usual_type(family: str, category: str) -> object:
     """The type that the known-good configuration of ``family`` declares."""
     from mlx_diagnose.knowledge_base.configurations import known_config
 
-    known = known_config(family, category) if family.isidentifier() else None
+    known = known_config(family, category)
     return declared_type(known)[0] if known is not None else None
 
 
