@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors.load import LoadRun
-from mlx_diagnose.collectors.tensor_layouts import Permutation, fitting
-from mlx_diagnose.collectors.tensor_names import Collapsed, collapse, expand, split_indices
+from mlx_diagnose.collectors.tensor_names import collapse, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
@@ -24,6 +23,7 @@ from mlx_diagnose.collectors.weights_difference import Difference
 from mlx_diagnose.engine import weight_patterns
 from mlx_diagnose.engine.rename_evidence import shapes, undecided
 from mlx_diagnose.engine.weight_buffers import Buffer, by_doubt
+from mlx_diagnose.engine.weight_layouts import movings
 from mlx_diagnose.engine.weight_parts import Parting, partings
 from mlx_diagnose.engine.weight_types import Casting
 
@@ -37,11 +37,6 @@ MAX_OPERATIONS = 200
 _BUFFERS = ("inv_freq", "position_ids", "num_batches_tracked", "total_ops", "total_params", "causal_mask")
 
 AMBIGUOUS = "ambiguous: the shapes allow other assignments, and the names do not tell which is right"
-AXES = "ambiguous: axes of equal length leave several orders, and the shapes do not tell which is right"
-EQUAL_AXES = (
-    "ambiguous: sanitize may move the axes of other tensors as well, whose axes are equally long, and the shapes "
-    "do not tell"
-)
 NEEDED = (
     "it would hide a fault: these tensors belong to modules that the model has, so what the checkpoint was "
     "trained with is not what is built"
@@ -223,83 +218,20 @@ def _shared(old: str, new: str) -> int:
 def _layouts(
     stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
 ) -> Iterator[WeightCandidate]:
-    before = {now: old for old, now in difference.names.items()}
-    rows: list[tuple[str, tuple[tuple[Permutation, ...], tuple[Permutation, ...]]]] = []
-    for name in difference.shape:
-        wanted = fitting(received[name].shape, model[name].shape)
-        old = before.get(name)
-        if wanted and old is not None and len(stored[old].shape) == len(received[name].shape):
-            rows.append((name, (wanted, fitting(stored[old].shape, received[name].shape))))
-    shown = _shown_orders(stored, difference, received)
-    groups = collapse(rows)
-    # All that is sure is one change: what moved the axes of one tensor moved those of the others.
-    for unsure in (False, True):
-        members = [group for group in groups if (len(group.key[0]) > 1 and not shown & set(group.key[0])) is unsure]
-        if not members:
-            continue
-        ways = []
-        for choose in (_wanted_order, _order_before_sanitize):
-            by_order: dict[Permutation, list[str]] = {}
-            for group in members:
-                names = [before[name] for name in expand(group.pattern)]
-                by_order.setdefault(choose(*group.key), []).extend(names)
-            ways.append(
-                [
-                    operation
-                    for order, names in by_order.items()
-                    for operation in weight_patterns.on_names(
-                        {"op": "transpose", "axes": list(order)}, names, stored.keys()
-                    )
-                ]
-            )
-        yield WeightCandidate(
-            "transpose",
-            tuple(clean(group.pattern) for group in members),
-            _limited(iter(ways)),
-            sum(group.count for group in members),
-            doubt=AXES if unsure else EQUAL_AXES if _moved_unseen(members, received, model) else None,
+    for moving in movings(stored, difference, received, model):
+        ways = (
+            [
+                operation
+                for order, names in by_order.items()
+                for operation in weight_patterns.on_names(
+                    {"op": "transpose", "axes": list(order)}, names, stored.keys()
+                )
+            ]
+            for by_order in moving.ways
         )
-
-
-def _moved_unseen(
-    moved: Sequence[Collapsed[tuple[tuple[Permutation, ...], tuple[Permutation, ...]]]],
-    received: TensorTable,
-    model: TensorTable,
-) -> bool:
-    """What sanitize does to these tensors it may do to others, whose shapes do not change by it."""
-    orders = {order for group in moved for order in group.key[1]}
-    return any(
-        len(info.shape) > 2 and max(info.shape[1:]) > 1 and received[name].shape == info.shape
-        for name, info in model.items()
-        if name in received
-        for order in orders
-        if len(order) == len(info.shape) and tuple(info.shape[axis] for axis in order) == info.shape
-    )
-
-
-def _wanted_order(wanted: tuple[Permutation, ...], applied: tuple[Permutation, ...]) -> Permutation:
-    """The order that turns what the model was given into what it wants."""
-    return wanted[0]
-
-
-def _order_before_sanitize(wanted: tuple[Permutation, ...], applied: tuple[Permutation, ...]) -> Permutation:
-    """The order that sanitize turns into the one it was stored in."""
-    return _inverse(applied[0]) if applied else wanted[0]
-
-
-def _shown_orders(stored: TensorTable, difference: Difference, received: TensorTable) -> set[Permutation]:
-    """Orders in which sanitize takes the axes of tensors that leave no choice."""
-    shown = set()
-    for old, now in difference.names.items():
-        if old in stored and now in received and stored[old].shape != received[now].shape:
-            orders = fitting(stored[old].shape, received[now].shape)
-            if len(orders) == 1:
-                shown.add(orders[0])
-    return shown
-
-
-def _inverse(order: Permutation) -> Permutation:
-    return tuple(order.index(axis) for axis in range(len(order)))
+        yield WeightCandidate(
+            "transpose", tuple(map(clean, moving.patterns)), _limited(ways), moving.tensors, doubt=moving.doubt
+        )
 
 
 # -- parts ---------------------------------------------------------------------------------

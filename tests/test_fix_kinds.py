@@ -26,6 +26,10 @@ FAULTS: tuple[tuple[str, str, Mapping[str, Any], str], ...] = (
     ("llama", "projections-joined", {"whole": "gate_up_proj"}, "split the projections"),
     ("arktts", "projections-split", {"whole": "wqkv", "sizes": (2, 1, 1)}, "join the projections"),
     ("soprano", "types-widened", {}, "Cast the tensors"),
+    # One of the six is as long one way as the other: its values are those of the whole model only if it goes along.
+    ("indextts", "kind-transposed", {"start": "ups.", "ending": "weight_v"}, "these tensors"),
+    # And it stays as it is where the others of its kind are.
+    ("indextts", "convolution-transposed", {"name": "ups.0.0.weight_v"}, "these tensors"),
     ("kokoro", "types-widened", {"ending": "weight_g"}, "Cast the tensors"),
 )
 

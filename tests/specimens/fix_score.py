@@ -50,7 +50,7 @@ EXTRA: tuple[Case, ...] = (("convolution-transposed", {}), ("model-type-missing"
 
 @dataclass(frozen=True)
 class Result:
-    """``mark`` as the module says; ``seconds`` of processor time that the diagnosis took, all its processes together."""
+    """``mark`` as the module says; ``seconds`` of processor time that the whole diagnosis took."""
 
     mark: str
     detail: str

@@ -298,6 +298,15 @@ def convolution_transposed(draft: Draft, name: str | None = None) -> tuple[str, 
     return f"{name} was transposed", Truth("weights/layout", (name,), ("weights/shape",))
 
 
+def kind_transposed(draft: Draft, start: str, ending: str) -> tuple[str, Truth]:
+    """Every tensor with such a name with its last two axes exchanged: also those whose shape does not show it."""
+    names = [name for name in draft.tensors if name.startswith(start) and name.endswith(ending)]
+    for name in names:
+        draft.origins[name] = (name, (0, 2, 1))
+        draft.tensors[name] = permuted(draft.tensors[name], (0, 2, 1))
+    return f"{len(names)} tensors {start}*{ending} were transposed", Truth("weights/layout", tuple(names[:1]))
+
+
 def types_widened(draft: Draft, ending: str = "") -> tuple[str, Truth]:
     """The tensors whose names end so, all by default, as float64: what NumPy makes of a checkpoint unasked."""
     for name, (dtype, shape) in draft.tensors.items():
