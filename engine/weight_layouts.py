@@ -8,7 +8,7 @@ or there are none, nothing tells, and the candidate says so.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,41 +46,50 @@ def movings(stored: TensorTable, difference: Difference, received: TensorTable, 
     before = {now: old for old, now in difference.names.items()}
     rows: list[tuple[str, _Orders]] = []
     shown = _shown_orders(stored, difference, received)
+    everywhere = {order for orders in shown.values() for order in orders}
     for name in difference.shape:
         wanted = fitting(received[name].shape, model[name].shape)
         old = before.get(name)
         if wanted and old is not None and len(stored[old].shape) == len(received[name].shape):
             applied = fitting(stored[old].shape, received[name].shape)
-            rows.append((name, (_likely(wanted, shown), _likely(applied, shown))))
-    groups = collapse(_by_siblings(rows))
+            applied = _likely(_likely(applied, everywhere), shown[split_indices(name)[0]])
+            rows.append((name, (wanted, applied)))
+    groups = collapse(_by_siblings(rows, everywhere))
+    held = {name: stored[before[name]].shape for name in model if name in received and name in before}
     for unsure in (False, True):
-        members = [group for group in groups if (len(group.key[0]) > 1) is unsure]
+        members = [group for group in groups if _is_unsure(*group.key) is unsure]
         if not members:
             continue
         ways = []
         doubt = AXES if unsure else None
         for choose in (_conjugate, _wanted_order, _order_before_sanitize):
             orders = {name: choose(*group.key) for group in members for name in expand(group.pattern)}
-            unseen, unknown = _unseen(orders, members, received, model)
+            unseen, unknown = _unseen(orders, members, held, received, model)
             by_order: dict[Permutation, list[str]] = {}
             for name, order in {**orders, **unseen}.items():
-                if name in before:
-                    by_order.setdefault(order, []).append(before[name])
+                by_order.setdefault(order, []).append(before[name])
             ways.append(by_order)
             doubt = (doubt or unknown) if choose is _conjugate else doubt
-        yield Moving(
-            tuple(group.pattern for group in members), tuple(ways), sum(group.count for group in members), doubt
-        )
+        moved = [name for group in members for name in expand(group.pattern)]
+        # Alike as the facts about them are: in all shapes.
+        alike = collapse((name, (held[name], received[name].shape, model[name].shape)) for name in moved)
+        yield Moving(tuple(group.pattern for group in alike), tuple(ways), len(moved), doubt)
 
 
-def _by_siblings(rows: Sequence[tuple[str, _Orders]]) -> Iterator[tuple[str, _Orders]]:
-    """The same with what the model wants of a tensor in any layer, where one of the layers leaves no choice."""
+def _is_unsure(wanted: tuple[Permutation, ...], applied: tuple[Permutation, ...]) -> bool:
+    """Several orders of what is stored may be the one."""
+    return len({_conjugate((after,), (by,) if by else ()) for after in wanted for by in applied or ((),)}) > 1
+
+
+def _by_siblings(rows: Sequence[tuple[str, _Orders]], everywhere: set[Permutation]) -> Iterator[tuple[str, _Orders]]:
+    """The same with what the model wants of a tensor in any layer, where one of the layers leaves no choice,
+    else in the orders that are taken ``everywhere``."""
     sure: dict[tuple[str, ...], set[Permutation]] = defaultdict(set)
     for name, (wanted, _) in rows:
         if len(wanted) == 1:
             sure[split_indices(name)[0]].add(wanted[0])
     for name, (wanted, applied) in rows:
-        yield name, (_likely(wanted, sure[split_indices(name)[0]]), applied)
+        yield name, (_likely(_likely(wanted, sure[split_indices(name)[0]]), everywhere), applied)
 
 
 def _likely(orders: tuple[Permutation, ...], shown: set[Permutation]) -> tuple[Permutation, ...]:
@@ -89,55 +98,61 @@ def _likely(orders: tuple[Permutation, ...], shown: set[Permutation]) -> tuple[P
 
 
 def _unseen(
-    orders: dict[str, Permutation], members: Sequence[Collapsed[_Orders]], received: TensorTable, model: TensorTable
+    orders: Mapping[str, Permutation],
+    members: Sequence[Collapsed[_Orders]],
+    held: Mapping[str, tuple[int, ...]],
+    received: TensorTable,
+    model: TensorTable,
 ) -> tuple[dict[str, Permutation], str | None]:
-    """Tensors that fit in either order and lie in the wrong one as their kind does, and a doubt about others."""
-    moves = {order for group in members for order in group.key[1]}
+    """Tensors that fit in either order and lie in the wrong one as their kind does, and a doubt about others.
+
+    Orders are those of what is stored, whose shapes are ``held``, by the names in the model.
+    """
+    moves = {_inverse(order) for group in members for order in group.key[1]}
+    fits = {name: received[name].shape == model[name].shape for name in held if len(held[name]) > 2}
     by_template: dict[tuple[str, ...], list[str]] = defaultdict(list)
     by_kind: dict[str, list[str]] = defaultdict(list)
-    for name, info in model.items():
-        if len(info.shape) > 2 and name in received:
-            by_template[split_indices(name)[0]].append(name)
-            by_kind[_kind(name)].append(name)
-    templates = {split_indices(name)[0] for name in orders}
+    for name in fits:
+        by_template[split_indices(name)[0]].append(name)
+        by_kind[_kind(name)].append(name)
     found: dict[str, Permutation] = {}
     doubt = None
-    for name, info in model.items():
-        if name in orders or len(info.shape) <= 2 or name not in received or received[name].shape != info.shape:
+    for name in fits:
+        if name in orders or not fits[name]:
             continue
-        beside = split_indices(name)[0] in templates
+        siblings = by_template[split_indices(name)[0]]
+        beside = any(sibling in orders for sibling in siblings)
         # What sanitize does to one tensor it may do to any.
-        asked = {*moves, *(orders[one] for one in by_template[split_indices(name)[0]] if one in orders)}
-        if not any(_stays(info.shape, order) for order in asked):
+        asked = {*moves, *(orders[sibling] for sibling in siblings if sibling in orders)}
+        if not any(_stays(held[name], order) for order in asked):
             continue
-        told = _told(by_template[split_indices(name)[0]], orders, received, model)
+        told = _told(siblings, orders, held, fits)
         if told is None and not beside:
-            told = _told(by_kind[_kind(name)], orders, received, model)
-        if isinstance(told, tuple):
-            if _stays(info.shape, told):
-                found[name] = told
-        elif told is None:
+            told = _told(by_kind[_kind(name)], orders, held, fits)
+        if told is None:
             doubt = doubt or (SIBLING.format(name=name) if beside else EQUAL_AXES)
+        elif told and _stays(held[name], told):
+            found[name] = told
     return found, doubt
 
 
 def _told(
-    kind: Sequence[str], orders: dict[str, Permutation], received: TensorTable, model: TensorTable
-) -> Permutation | bool | None:
-    """The order that tensors of a ``kind`` need, False if they lie as they should, None where they do not tell.
+    kind: Sequence[str],
+    orders: Mapping[str, Permutation],
+    held: Mapping[str, tuple[int, ...]],
+    fits: Mapping[str, bool],
+) -> Permutation | None:
+    """The order that tensors of a ``kind`` need, none, ``()``, if they lie as they should, None if they do not tell.
 
     One in the wrong order may be the only one; several, and none that is right, are all of their kind.
     """
     wrong = [orders[name] for name in kind if name in orders]
-    right = sum(
-        name not in orders
-        and received[name].shape == model[name].shape
-        and not any(_stays(model[name].shape, order) for order in set(wrong) or {_LAST_TWO[len(model[name].shape)]})
-        for name in kind
-        if len(model[name].shape) in _LAST_TWO
-    )
+    right = 0
+    for name in kind:
+        asked = set(wrong) or {_LAST_TWO.get(len(held[name]), ())}
+        right += name not in orders and fits[name] and not any(_stays(held[name], order) for order in asked)
     if right > len(wrong):
-        return False
+        return ()
     if not right and len(wrong) > 1 and len(set(wrong)) == 1:
         return wrong[0]
     return None
@@ -181,14 +196,16 @@ def _order_before_sanitize(wanted: tuple[Permutation, ...], applied: tuple[Permu
     return _inverse(applied[0]) if applied else wanted[0]
 
 
-def _shown_orders(stored: TensorTable, difference: Difference, received: TensorTable) -> set[Permutation]:
-    """Orders in which sanitize takes the axes of tensors that leave no choice."""
-    shown = set()
+def _shown_orders(
+    stored: TensorTable, difference: Difference, received: TensorTable
+) -> dict[tuple[str, ...], set[Permutation]]:
+    """Orders in which sanitize takes the axes of tensors that leave no choice, by their names without numbers."""
+    shown: dict[tuple[str, ...], set[Permutation]] = defaultdict(set)
     for old, now in difference.names.items():
         if old in stored and now in received and stored[old].shape != received[now].shape:
             orders = fitting(stored[old].shape, received[now].shape)
             if len(orders) == 1:
-                shown.add(orders[0])
+                shown[split_indices(now)[0]].add(orders[0])
     return shown
 
 
