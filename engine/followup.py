@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import counterfactual, ghosts
+from mlx_diagnose.collectors import absent_sections, counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
 from mlx_diagnose.collectors.candidates import Candidate, explained_otherwise, types_by_tensors
@@ -196,10 +196,13 @@ class _Course:
             self._bench = Bench(trials, examination.checkpoint)
         bench = self._bench
         context.progress("trying changes of the config")
-        with context.ledger.timed("counterfactual"):
-            repair = counterfactual.search(
-                config, examination.memory, base, bench.trials, lambda: self._types(examination, run)
-            )
+        repair = None
+        # No single change stands in for a whole section.
+        if not self._lacks_section(examination, run):
+            with context.ledger.timed("counterfactual"):
+                repair = counterfactual.search(
+                    config, examination.memory, base, bench.trials, lambda: self._types(examination, run)
+                )
         weights: Sequence[WeightRepair] = ()
         if stage_index(base.stage) >= stage_index("weights"):
             context.progress("trying changes of the weights")
@@ -209,6 +212,13 @@ class _Course:
         if base.stage == "construct":
             self._build_minimally(examination, run, repair)
         return Found(repair, weights)
+
+    def _lacks_section(self, examination: Examination, run: LoadRun) -> bool:
+        """Whether what does not fit follows the numbers of a section that the config does not have."""
+        memory, config, bench = examination.memory, examination.config, self._bench
+        assert config is not None and bench is not None
+        self._context.ledger.run("absent_sections", lambda: absent_sections.collect(memory, config, run, bench.trials))
+        return any(float(fact["share"] or 0) >= absent_sections.MOST for fact in memory.of("section_influence"))
 
     def _types(self, examination: Examination, run: LoadRun) -> Iterable[Iterable[Candidate]]:
         """Other model types, by the checkpoint: where the type was asked for, or what it led to does not fit."""

@@ -748,6 +748,15 @@ _KINDS = (
         evidence=_so("the tensor that shows the value, with its shape"),
         tried=_i("number of changes tried"),
     ),
+    _kind(
+        "section_influence",
+        "absent_sections",
+        "A section that config.json does not have, and whose numbers move tensors of the model that do not fit.",
+        path=_s("dotted path of the section"),
+        moved=_i("tensors that do not fit and move"),
+        share=_f("of all that do not fit, 0 to 1"),
+        numbers=_s("names of the numbers that move them, comma separated"),
+    ),
     # -- the run ----------------------------------------------------------------------------
     _kind(
         "stage",

@@ -77,6 +77,27 @@ def test_a_wrong_value_is_the_root_of_the_shapes_that_do_not_fit(model: Callable
     assert "that did not fit now do" in (fix.reason or "")
 
 
+def test_a_section_whose_defaults_do_not_fit_is_the_root_of_all_that_does_not(
+    whole: dict[str, Any], model: Callable[..., Report]
+) -> None:
+    width = whole["config"]["tf_encoder_config"]["d_model"]
+
+    def narrower(tensors: dict[str, Any]) -> None:
+        for name, shape in tensors.items():
+            if name.startswith("tf_encoder."):
+                tensors[name] = [size // 2 if size % width == 0 else size for size in shape]
+
+    report = model(lambda config: config.pop("tf_encoder_config"), narrower)
+    assert report.verdict == "loads-with-warnings"
+    found = root(report)
+    assert (found.failure_class, found.subjects[0].name) == ("config/missing-section", "tf_encoder_config")
+    assert "d_model" in found.cause
+
+
+def test_a_section_that_may_be_left_out_is_no_finding(model: Callable[..., Report]) -> None:
+    assert not model(lambda config: config.pop("tf_encoder_config")).findings
+
+
 def test_a_tensor_that_is_missing_is_told(model: Callable[..., Report]) -> None:
     report = model(tensors=lambda tensors: tensors.pop("fc_encoder.layers.4.self_attn.bias_u"))
     found = root(report)
@@ -104,3 +125,17 @@ def test_a_strict_load_that_leaves_its_parts_to_themselves_is_looked_at_as_well(
     assert report.verdict == "loads-with-warnings"
     found = root(report)
     assert (found.failure_class, [subject.name for subject in found.subjects]) == ("weights/missing", [lacking])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("family", "section"), [("qwen3_tts", "talker_config"), ("vibevoice", "decoder_config")])
+def test_a_strict_load_without_a_section_names_it_and_none_of_its_layers(
+    family: str, section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specimen = make_specimen(family, tmp_path)
+    left = {key: value for key, value in specimen.config.items() if key != section}
+    (specimen.path / "config.json").write_text(json.dumps(left), encoding="utf-8")
+    for name, value in specimen.environment.items():
+        monkeypatch.setenv(name, value)
+    found = root(diagnose(Options(model=str(specimen.path), category="tts")))
+    assert (found.failure_class, [subject.name for subject in found.subjects]) == ("config/missing-section", [section])
