@@ -29,12 +29,13 @@ from mlx_diagnose.engine import mending, tracing, verification, weight_repairs
 from mlx_diagnose.engine.bench import Bench, with_sources
 from mlx_diagnose.engine.beside import Beside
 from mlx_diagnose.engine.environments import try_environments
+from mlx_diagnose.engine.episodes import Episode, key, overtaken, settled, superseded
 from mlx_diagnose.engine.examination import Examination, Ledger
 from mlx_diagnose.engine.memory import WorkingMemory
-from mlx_diagnose.engine.model import STAGES, Explains, Fact, Finding, Fix, StageResult, stage_index
+from mlx_diagnose.engine.model import STAGES, Fact, Finding, Fix, StageResult, stage_index
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.remote import Remote
-from mlx_diagnose.engine.rulebase import RuleBase, failure_classes
+from mlx_diagnose.engine.rulebase import RuleBase
 from mlx_diagnose.engine.verification import Found
 from mlx_diagnose.engine.weight_repairs import WeightRepair
 
@@ -73,17 +74,6 @@ class Context:
     def offline_by_us(self) -> bool:
         """The patient is offline because a diagnosis is, not because its user is."""
         return self.options.offline is not False and not target_collector.offline_by_user()
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One load, what was seen of it, and what was concluded."""
-
-    examination: Examination
-    run: LoadRun
-    stages: Sequence[StageResult]
-    findings: list[Finding]
-    facts: Sequence[Fact]
 
 
 @dataclass(frozen=True)
@@ -130,7 +120,7 @@ class _Course:
             following = None
             if self._live and not (run.loads and self._bench is None) and len(self._episodes) < MAX_EPISODES:
                 following = self._mended(examination, run, base, found)
-        return _settled(self._episodes, self._shimmed_at)
+        return settled(self._episodes, self._shimmed_at)
 
     @property
     def _live(self) -> bool:
@@ -164,7 +154,7 @@ class _Course:
             findings = verification.verify(findings, examination.config, base, self._bench, found)
         if self._live and not self._episodes and not run.loads:
             findings = try_environments(findings, base, self._loaded_with)
-        self._episodes = _overtaken(_superseded(self._episodes, findings), examination)
+        self._episodes = overtaken(superseded(self._episodes, findings), examination)
         findings = self._numbered(findings)
         stages = _skipped_stages() if self._process is None else _stages(context, run)
         self._episodes.append(Episode(examination, run, stages, findings, facts))
@@ -175,14 +165,14 @@ class _Course:
 
         One that is told again keeps after which fixes it was seen first.
         """
-        known = {_key(finding) for episode in self._episodes for finding in episode.findings}
+        known = {key(finding) for episode in self._episodes for finding in episode.findings}
         fresh = []
         for finding in findings:
-            if _key(finding) in known:
+            if key(finding) in known:
                 continue
             fixes = tuple(replace(fix, id=f"x{next(self._fix_numbers)}") for fix in finding.fixes)
             identity = f"{len(self._episodes)}.{finding.id}" if self._episodes else finding.id
-            first = self._first_seen.setdefault(_key(finding), self._after)
+            first = self._first_seen.setdefault(key(finding), self._after)
             fresh.append(replace(finding, id=identity, fixes=fixes, observed_after=first))
         return fresh
 
@@ -424,40 +414,6 @@ def _with_excerpt(finding: Finding, original: Examination, examination: Examinat
     return finding
 
 
-def _superseded(episodes: Sequence[Episode], findings: Sequence[Finding]) -> list[Episode]:
-    """``episodes`` without what ``findings`` tell again with a fix that could not be tried, or did not help, before:
-    behind another fault a fix may mend what it could not mend alone."""
-    again = {_key(finding) for finding in findings if any(verification.tries(fix) for fix in finding.fixes)}
-    return [
-        replace(
-            episode,
-            findings=[
-                finding
-                for finding in episode.findings
-                if _key(finding) not in again or any(fix.applicability == "verified" for fix in finding.fixes)
-            ],
-        )
-        for episode in episodes
-    ]
-
-
-def _overtaken(episodes: Sequence[Episode], examination: Examination) -> list[Episode]:
-    """``episodes`` without what was foretold of companions that this load has come to: it tells of them itself."""
-    reached = {fact["name"] for fact in examination.memory.of("companion") if not fact["ahead"]}
-    settled = []
-    for episode in episodes:
-        overtaken = {
-            fact.id for fact in episode.facts if fact.kind == "companion" and fact["ahead"] and fact["name"] in reached
-        }
-        kept = [finding for finding in episode.findings if not overtaken & set(finding.evidence)]
-        settled.append(replace(episode, findings=kept))
-    return settled
-
-
-def _key(finding: Finding) -> tuple[Any, ...]:
-    return (finding.rule, finding.failure_class, finding.subjects)
-
-
 def _snapshot_refused(examination: Examination) -> bool:
     """The model is a snapshot of the hub cache, with a config, that was looked at where it lies."""
     located = examination.located
@@ -471,37 +427,3 @@ def _wants_metal(run: LoadRun) -> bool:
 
 def _fixes_about(findings: Sequence[Finding], failure_class: str) -> list[str]:
     return [fix.id for finding in findings if finding.failure_class == failure_class for fix in finding.fixes[:1]]
-
-
-def _settled(episodes: list[Episode], shimmed_at: int | None) -> list[Episode]:
-    """Where going on without Metal showed another failure, that one is the model's; the missing
-    Metal is a limit of this machine, and a warning. The stages are then those of the load that went on."""
-    if shimmed_at is None:
-        return episodes
-    behind = any(finding.severity == "error" for episode in episodes[shimmed_at + 1 :] for finding in episode.findings)
-    if not behind:
-        return episodes
-    settled = list(episodes)
-    limited = episodes[shimmed_at]
-    settled[shimmed_at] = replace(
-        limited,
-        stages=episodes[shimmed_at + 1].stages,
-        findings=[
-            _demoted(finding, limited.findings) if finding.failure_class == "dependency/backend" else finding
-            for finding in limited.findings
-        ],
-    )
-    return settled
-
-
-def _demoted(finding: Finding, shown: Sequence[Finding]) -> Finding:
-    """A limit of the machine as a warning: of what it claims to explain it keeps what showed with it,
-    since what was seen behind it has causes of its own."""
-    claims = tuple(
-        Explains(other.failure_class, subject.name)
-        for other in shown
-        if other is not finding
-        for subject in other.subjects
-        if any(failure_classes.covers(claim.failure_class, other.failure_class) for claim in finding.claims)
-    )
-    return replace(finding, severity="warning", claims=claims)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from mlx_diagnose.engine.diagnosis import fold
-from mlx_diagnose.engine.followup import Episode, _overtaken, _settled
+from mlx_diagnose.engine.episodes import Episode, overtaken, settled
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Explains, Finding, Provenance, StageResult, Subject
 
@@ -28,14 +28,14 @@ def test_a_missing_metal_explains_what_showed_with_it_and_nothing_of_what_is_beh
     beside = finding("beside", "code/import-time-network", "import", "a-repository")
     behind = finding("behind", "code/init-error", "construct", "ModelConfig")
     stages = [StageResult("import", "passed"), StageResult("construct", "failed")]
-    settled = _settled(
+    shown = settled(
         [
             Episode(None, None, [StageResult("import", "failed")], [metal, beside], []),  # type: ignore[arg-type]
             Episode(None, None, stages, [behind], []),  # type: ignore[arg-type]
         ],
         shimmed_at=0,
     )
-    folded = fold([found for episode in settled for found in episode.findings], settled[0].stages)
+    folded = fold([found for episode in shown for found in episode.findings], shown[0].stages)
     roots = {found.rule: found.root for found in folded}
     assert roots == {"behind": True, "metal": True, "beside": False}
     assert next(found for found in folded if found.rule == "metal").severity == "warning"
@@ -69,5 +69,5 @@ def test_what_was_foretold_of_a_companion_gives_way_to_the_load_that_came_to_it(
     ]
     other = finding("metal", "dependency/backend", "import", "mlx")
     episode = Episode(None, None, [], [*foretold, other], before.of("companion"))  # type: ignore[arg-type]
-    (settled,) = _overtaken([episode], SimpleNamespace(memory=after))  # type: ignore[arg-type]
-    assert [found.rule for found in settled.findings] == ["never-ahead", "metal"]
+    (left,) = overtaken([episode], SimpleNamespace(memory=after))  # type: ignore[arg-type]
+    assert [found.rule for found in left.findings] == ["never-ahead", "metal"]
