@@ -138,7 +138,9 @@ def of_exception(error: BaseException, host: str | None = None) -> Problem:
         status = getattr(response, "status_code", None)
         if isinstance(status, int) and status >= 400:
             return of_answer(status, getattr(response, "headers", {}), str(getattr(response, "url", "")))
-    names = {base.__name__ for link in links for base in type(link).__mro__}
+    # urllib3 derives that a connection was refused from that it took too long.
+    telling = [type(link) for link in links if type(link).__name__ != "NewConnectionError"]
+    names = {base.__name__ for kind in telling for base in kind.__mro__}
     text = " ".join(str(link) for link in links)
     outcome = _kind(names, text, links)
     refused = re.search(r"\b([45]\d\d) [A-Z]", text) if outcome == "proxy" else None
