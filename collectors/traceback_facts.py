@@ -222,6 +222,7 @@ def _resolution(memory: WorkingMemory, reading: Reading, circumstances: Circumst
         family_exists=False,
         declared_exists=known,
         declared_family=since.family if known and since is not None else None,
+        declared_usual=False,
         category=category,
     )
     # That the module of a family is not there tells that the release is older, unless it is known to be newer.

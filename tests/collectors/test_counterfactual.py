@@ -88,6 +88,7 @@ def test_two_changes_that_do_as_well_are_ambiguous(tmp_path: Path) -> None:
             required=True,
             known_alias=False,
             best=False,
+            usual=False,
         )
 
     def change(config: dict[str, Any]) -> None:

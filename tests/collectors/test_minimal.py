@@ -50,6 +50,7 @@ class Session:
             via="declared",
             family_exists=True,
             declared_exists=True,
+            declared_usual=False,
         )
         directory = self.builds.overlays.with_config(config)
         run = self.builds.first.successor().take(self.builds.process.request(load=str(directory)))
