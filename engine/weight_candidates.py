@@ -286,10 +286,16 @@ def _buffers(difference: Difference, found: Iterable[Buffer]) -> Iterator[Weight
 def _drops(
     stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
 ) -> Iterator[WeightCandidate]:
-    """What the model has no place for, where it lacks nothing."""
-    if difference.missing or difference.shape or not difference.unexpected:
+    """What the model has no place for, where it lacks nothing.
+
+    Shapes may be off as well: a sanitize that tells layouts apart by names mistakes them for one name too many.
+    """
+    if difference.missing or not difference.unexpected:
         return
     before = {now: old for old, now in difference.names.items()}
+    if difference.shape:
+        # Then names are not told by shapes; what sanitize puts before them is the same for all.
+        before.update({now: old for now in difference.unexpected for old in _tails(now) if old in stored})
     names = [before[name] for name in difference.unexpected if name in before]
     if len(names) < len(difference.unexpected):
         return
@@ -310,6 +316,12 @@ def _drops(
         len(names),
         doubt=None if apart else NEEDED,
     )
+
+
+def _tails(name: str) -> Iterator[str]:
+    """``a.b.c`` as ``c``, ``b.c``, ``a.b.c``: the last is the longest."""
+    parts = name.split(".")
+    return (".".join(parts[at:]) for at in reversed(range(len(parts))))
 
 
 def _inside(name: str, modules: set[str]) -> bool:

@@ -74,6 +74,16 @@ def test_what_would_hide_a_fault_is_not_called_verified(tmp_path: Path) -> None:
     assert "hide a fault" in drop["reason"]
 
 
+@pytest.mark.long
+def test_one_tensor_too_many_is_dropped_though_sanitize_mistakes_the_layout_for_it(tmp_path: Path) -> None:
+    """The family's sanitize tells MLX's layout by the names: with a name that it does not know it moves all axes."""
+    mutant = mutate(make_specimen("arktts", tmp_path), "tensor-extra", tmp_path / "m")
+    report, _ = fix_score.diagnosed(mutant, tmp_path)
+    assert [finding["failure_class"] for finding in report["findings"] if finding["root"]] == ["weights/unexpected"]
+    (fix,) = [fix for fix in report["findings"][0]["fixes"] if fix["applicability"] == "verified"]
+    assert fix["weight_map"] == [{"op": "drop", "name": "left_over.weight"}]
+
+
 def test_two_assignments_that_fit_are_no_fix(tmp_path: Path) -> None:
     """Two tensors of one shape under names that tell nothing."""
     whole = make_specimen("soprano", tmp_path)
