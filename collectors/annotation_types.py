@@ -122,7 +122,7 @@ def _convert(value: Any, wanted: str) -> Any:
     if wanted == "float" and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         return float(value)
     if wanted == "bool":
-        if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        if isinstance(value, str) and is_spelled_truth(value):
             return value.strip().lower() == "true"
         if isinstance(value, int) and value in (0, 1):
             return bool(value)
@@ -133,6 +133,11 @@ def _convert(value: Any, wanted: str) -> Any:
     if wanted == "list" and isinstance(value, str) and _NUMBERS.fullmatch(value):
         return json.loads(f"[{value.strip().strip('[]')}]")
     return _UNKNOWN
+
+
+def is_spelled_truth(text: str) -> bool:
+    """``text`` spells a truth value: to Python any text but the empty one is true."""
+    return text.strip().lower() in ("true", "false")
 
 
 def normalised(annotation: str | None) -> str | None:

@@ -6,17 +6,16 @@ patient's own classes said (``probes/signature.py``); either alone will do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import checkpoint_sizes, config_names, signature_facts
-from mlx_diagnose.collectors.annotation_types import disagreement
+from mlx_diagnose.collectors import checkpoint_sizes, config_names, config_types, signature_facts
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
-from mlx_diagnose.collectors.config_sections import Key, Section, sections_of
+from mlx_diagnose.collectors.config_sections import Section, sections_of
 from mlx_diagnose.collectors.name_similarity import same_words
 from mlx_diagnose.collectors.tensors import TensorTable
-from mlx_diagnose.collectors.text import clean, json_text, json_type
+from mlx_diagnose.collectors.text import clean, json_text
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -62,7 +61,7 @@ def collect(
     for section in sections:
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
-        _assert_types(memory, config, section)
+    config_types.collect(memory, config, sections, usual)
     wanted = [*absent, *(key for section in sections for key in section.defaulted)]
     for pair in config_names.similar(
         unknown, wanted, config.data, lambda path, value: checkpoint_sizes.fits(shown, path, value), usual
@@ -84,6 +83,20 @@ def collect(
             usual=pair.usual,
             given_line=line,
         )
+
+
+def collect_types(
+    memory: WorkingMemory,
+    config: ConfigDocument,
+    mlx_audio_dir: Path,
+    category: str,
+    family: str,
+    usual: Mapping[str, Any],
+) -> None:
+    """Assert type_disagreement alone: what is told of a model that loads."""
+    document = _document(None, mlx_audio_dir, category, family, ())
+    if document is not None and config.data is not None:
+        config_types.collect(memory, config, sections_of(document, config.data), usual)
 
 
 def _document(
@@ -204,36 +217,3 @@ def _assert_absent(memory: WorkingMemory, section: Section, usual: Mapping[str, 
 def _known(usual: Mapping[str, Any], path: str) -> str | None:
     value = value_at(usual, path, _NONE)
     return None if value is _NONE else clean(json_text(value) or "", 500) or None
-
-
-def _assert_types(memory: WorkingMemory, config: ConfigDocument, section: Section) -> None:
-    for key, value in _given(section):
-        found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
-        if found is None:
-            continue
-        memory.add(
-            "type_disagreement",
-            _at(config, key.path),
-            path=key.path,
-            name=key.name,
-            expected=found.expected,
-            actual=json_type(value),
-            value=json_text(value),
-            convertible=found.convertible,
-            converted=json_text(found.converted) if found.convertible else None,
-            line=config.line_of(key.path),
-        )
-
-
-def _nullable(key: Key) -> bool:
-    """Null is the default, or may be: some defaults are no JSON."""
-    return key.default == "null" or (key.default is None and not key.required)
-
-
-def _given(section: Section) -> Iterator[tuple[Key, Any]]:
-    """Parameters that are given, each once, with their values."""
-    seen: set[str] = set()
-    for key in section.known_keys:
-        if key.path not in seen and key.name in section.values:
-            seen.add(key.path)
-            yield key, section.values[key.name]

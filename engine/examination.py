@@ -285,13 +285,14 @@ class Examination:
         )
 
     def _config_difference(self, run: LoadRun) -> None:
-        if run.loads and not run.mismatches:
-            raise Skipped("the load passed")
         if self.document is None or self.config is None:
             raise Skipped("there is no config to compare")
         from mlx_diagnose.collectors import config_difference
 
         found = (run.mlx_audio or {}).get("directory")
+        if run.loads and not run.mismatches:
+            self._silent_types(run, self.document, found)
+            return
         config_difference.collect(
             self.memory,
             self.document,
@@ -302,6 +303,16 @@ class Examination:
             search_path=(run.hello or {}).get("path", ()),
             table=self.checkpoint.table if self.checkpoint is not None else None,
         )
+
+    def _silent_types(self, run: LoadRun, document: ConfigDocument, folder: str | None) -> None:
+        """Of a model that loads: values of a type that the load took for another."""
+        from mlx_diagnose.collectors import config_difference, config_types
+        from mlx_diagnose.knowledge_base.configurations import known_config
+
+        usual = (known_config(self.family, run.category) or {}) if self.family is not None else {}
+        if folder is None or self.family is None or not config_types.silent(document.data or {}, usual):
+            raise Skipped("the load passed")
+        config_difference.collect_types(self.memory, document, Path(folder), run.category, self.family, usual)
 
     def _known_values(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import known_values

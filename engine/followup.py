@@ -152,6 +152,11 @@ class _Course:
         if self._bench is not None and examination.config is not None:
             self._bench.trials.allow(VERIFYING_SECONDS)
             findings = verification.verify(findings, examination.config, base, self._bench, found)
+        elif self._live and run.loads and verification.wants_loads(findings):
+            bench = self._new_bench(examination, run)
+            if bench is not None and examination.config is not None:
+                bench.trials.allow(VERIFYING_SECONDS)
+                findings = verification.still_loading(findings, examination.config, base, bench)
         if self._live and not self._episodes and not run.loads:
             findings = try_environments(findings, base, self._loaded_with)
         self._episodes = overtaken(superseded(self._episodes, findings), examination)
@@ -179,12 +184,10 @@ class _Course:
     def _search(self, examination: Examination, run: LoadRun, base: Outcome) -> Found:
         """Single changes of config and weights, tried on the live session."""
         context, config = self._context, examination.config
-        assert self._process is not None and examination.directory is not None and config is not None
         if self._bench is None:
-            overlays = context.stack.enter_context(Overlays(examination.directory, context.located.name))
-            trials = Trials(self._process, overlays, self._until, run, ghost=self._ghost)
-            self._bench = Bench(trials, examination.checkpoint)
+            self._bench = self._new_bench(examination, run)
         bench = self._bench
+        assert bench is not None and config is not None
         context.progress("trying changes of the config")
         repair = None
         # No single change stands in for a whole section.
@@ -202,6 +205,15 @@ class _Course:
         if base.stage == "construct":
             self._build_minimally(examination, run, repair)
         return Found(repair, weights)
+
+    def _new_bench(self, examination: Examination, run: LoadRun) -> Bench | None:
+        """Trials on copies of the directory; None where there is none."""
+        if self._process is None or examination.directory is None:
+            return None
+        context = self._context
+        overlays = context.stack.enter_context(Overlays(examination.directory, context.located.name))
+        trials = Trials(self._process, overlays, self._until, run, ghost=self._ghost)
+        return Bench(trials, examination.checkpoint)
 
     def _lacks_section(self, examination: Examination, run: LoadRun) -> bool:
         """Whether what does not fit follows the numbers of a section that the config does not have."""

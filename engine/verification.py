@@ -22,6 +22,8 @@ from mlx_diagnose.engine.weight_repairs import WeightRepair
 
 #: Keys that choose the family: every value that names one passes the stage that a wrong one failed.
 _TYPE_KEYS = ("/model_type", "/architecture")
+#: The class of findings on a model that loads whose fixes are tried.
+_TYPES = "config/wrong-type"
 LOADS = "tried on a copy: it loads (loading is proven, not sound)"
 TOGETHER = "tried on a copy together with the other fixes: it loads (loading is proven, not sound)"
 _GHOSTS = "; names, types and shapes of its weights were real, their values were not read"
@@ -66,6 +68,39 @@ def verify(
         )
         for finding in findings
     ]
+
+
+def wants_loads(findings: Iterable[Finding]) -> bool:
+    """Whether of a model that loads something is told that :func:`still_loading` tries."""
+    return any(finding.failure_class == _TYPES and any(map(tries, finding.fixes)) for finding in findings)
+
+
+def still_loading(findings: Iterable[Finding], config: Mapping[str, Any], base: Outcome, bench: Bench) -> list[Finding]:
+    """The findings on a model that loads, of each value of a wrong type the first fix with which it loads as well."""
+    return [
+        replace(finding, fixes=_loading(finding.fixes, config, base, bench))
+        if finding.failure_class == _TYPES
+        else finding
+        for finding in findings
+    ]
+
+
+def _loading(fixes: Sequence[Fix], config: Mapping[str, Any], base: Outcome, bench: Bench) -> tuple[Fix, ...]:
+    left: list[Fix] = []
+    for fix in fixes:
+        if not tries(fix):
+            left.append(fix)
+            continue
+        try:
+            outcome = bench.run(apply_patch(config, fix.config_patch))
+        except PatchError as error:
+            left.append(replace(fix, reason=f"not tried: the patch does not fit config.json ({error})"))
+            continue
+        if outcome is not None and outcome.rank() >= base.rank():
+            return (replace(fix, applicability="verified", reason=LOADS),)
+        if outcome is None:
+            left.append(replace(fix, reason=_SPENT))
+    return tuple(left)
 
 
 def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, found: Found) -> Fix | None:

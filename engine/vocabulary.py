@@ -683,7 +683,7 @@ _KINDS = (
     _kind(
         "type_disagreement",
         "config_difference",
-        "A config value whose type is not the annotated one.",
+        "A config value whose type is not the annotated one, or, without an annotation, not that of the known-good configuration.",
         path=_s("dotted path"),
         name=_s("last part"),
         expected=_s("int, float, bool, str, list, dict"),

@@ -1,0 +1,84 @@
+"""config.json against the types that the family's classes, or its known-good configuration, have for its values.
+
+A text is true to Python, even the text "false", and true is a number: a load takes both and tells nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mlx_diagnose.collectors.annotation_types import Disagreement, disagreement, is_spelled_truth
+from mlx_diagnose.collectors.config import ConfigDocument, value_at
+from mlx_diagnose.collectors.config_edit import dotted, leaves
+from mlx_diagnose.collectors.config_sections import Key, Section
+from mlx_diagnose.collectors.text import clean, json_text, json_type
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.engine.model import Provenance
+
+
+def collect(
+    memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section], usual: Mapping[str, Any]
+) -> None:
+    """Assert type_disagreement: by the annotations of ``sections``, else by ``usual``, the known-good configuration."""
+    declared: set[str] = set()
+    for section in sections:
+        # What a section is declared to be, no other reading of it unsays.
+        declared.update(key.path for key in section.known_keys if key.type)
+        for key, value in _given(section):
+            found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
+            if found is not None:
+                _assert(memory, config, key.path, value, found)
+    for path, value, found in _confused(config.data or {}, usual):
+        if path not in declared:
+            _assert(memory, config, path, value, found)
+
+
+def silent(data: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
+    """Whether a config has a value that a load may take for one of another type and tell nothing."""
+    spelled = any(isinstance(value, str) and is_spelled_truth(value) for _, value in leaves(dict(data)))
+    return spelled or next(_confused(data, usual), None) is not None
+
+
+def _confused(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any, Disagreement]]:
+    """Texts that spell a truth value where ``usual`` has one, and truth values where it has a number."""
+    for parts, value in leaves(dict(data)):
+        if not isinstance(value, (str, bool)):
+            continue
+        path = dotted(parts)
+        known = value_at(usual, path, None)
+        if type(known) not in ((bool,) if isinstance(value, str) else (int, float)):
+            continue
+        found = disagreement(value, type(known).__name__)
+        if found is not None and (found.convertible or isinstance(value, bool)):
+            yield path, value, found
+
+
+def _assert(memory: WorkingMemory, config: ConfigDocument, path: str, value: Any, found: Disagreement) -> None:
+    line = config.line_of(path)
+    memory.add(
+        "type_disagreement",
+        Provenance("config_difference", file=str(config.file), line=line, path=clean(path)),
+        path=clean(path),
+        name=clean(path.rpartition(".")[2]),
+        expected=found.expected,
+        actual=json_type(value),
+        value=json_text(value),
+        convertible=found.convertible,
+        converted=json_text(found.converted) if found.convertible else None,
+        line=line,
+    )
+
+
+def _nullable(key: Key) -> bool:
+    """Null is the default, or may be: some defaults are no JSON."""
+    return key.default == "null" or (key.default is None and not key.required)
+
+
+def _given(section: Section) -> Iterator[tuple[Key, Any]]:
+    """Parameters that are given, each once, with their values."""
+    seen: set[str] = set()
+    for key in section.known_keys:
+        if key.path not in seen and key.name in section.values:
+            seen.add(key.path)
+            yield key, section.values[key.name]

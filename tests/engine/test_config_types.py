@@ -1,0 +1,75 @@
+"""Values of a type that the model's code takes without a word: a text for a truth value, true for a number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_diagnose.engine.model import Finding, Report
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.report.json import to_json
+from tests.specimens import make_specimen
+from tests.specimens.hub import environment
+
+
+@pytest.fixture
+def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Diagnoses a specimen with ``value`` at the dotted ``path`` of its config.json."""
+
+    def examine(family: str, path: str, value: Any) -> Report:
+        made = make_specimen(family, tmp_path)
+        for name, setting in environment(made.hub).items():
+            monkeypatch.setenv(name, setting)
+        config = json.loads((made.path / "config.json").read_text())
+        *above, last = path.split(".")
+        section = config
+        for name in above:
+            section = section[name]
+        section[last] = value
+        (made.path / "config.json").write_text(json.dumps(config))
+        report = diagnose(Options(model=str(made.path), timeout=120))
+        to_json(report)
+        return report
+
+    return examine
+
+
+def about(report: Report, path: str) -> Finding:
+    """The one root that names ``path``."""
+    (found,) = [
+        finding for finding in report.findings if finding.root and [one.name for one in finding.subjects] == [path]
+    ]
+    return found
+
+
+def mended(finding: Finding) -> list[tuple[str, Any]]:
+    return [(fix.applicability, fix.config_patch[0]["value"]) for fix in finding.fixes if fix.config_patch]
+
+
+@pytest.mark.parametrize(("family", "path"), [("kokoro", "multispeaker"), ("melotts", "use_spectral_norm")])
+@pytest.mark.parametrize("text", ["false", "True"])
+def test_a_text_for_a_truth_value_is_told_of_a_model_that_loads(
+    changed: Callable[..., Report], family: str, path: str, text: str
+) -> None:
+    report = changed(family, path, text)
+    assert report.verdict == "loads-with-warnings"
+    found = about(report, path)
+    assert (found.failure_class, found.severity) == ("config/wrong-type", "warning")
+    assert mended(found) == [("verified", text == "True")]
+
+
+def test_true_for_a_number_that_no_tensor_tells(changed: Callable[..., Report]) -> None:
+    report = changed("kokoro", "plbert.num_hidden_layers", True)
+    assert report.verdict == "loads-with-warnings"
+    found = about(report, "plbert.num_hidden_layers")
+    assert (found.failure_class, found.severity) == ("config/wrong-type", "warning")
+
+
+def test_texts_that_are_to_be_texts_are_nothing(changed: Callable[..., Report]) -> None:
+    report = changed("kokoro", "note", "true")
+    assert not [finding for finding in report.findings if finding.failure_class == "config/wrong-type"]
