@@ -29,6 +29,8 @@ from mlx_diagnose.engine.report.json import to_json
 from tests.hub import Content, HubServer, Repository, User
 from tests.hub.archives import from_safetensors
 from tests.hub.models import publish, use
+from tests.specimens import make_specimen
+from tests.specimens.mutants import mutate, quantised
 
 ROOT = Path(__file__).parents[2]
 
@@ -413,6 +415,19 @@ def test_what_the_card_says_is_known(hub: HubServer, home: Path, tmp_path: Path)
     assert told["weights_bytes"] == sum(file.stat().st_size for file in made.path.glob("*.safetensors"))
     variants = [(fact["variant"], fact["bits"], fact["smaller"]) for fact in report.facts if fact.kind == "hub_variant"]
     assert variants == [("org/Soprano-80M-4bit", 4.0, True)]
+
+
+def test_the_same_model_in_other_numbers_is_offered_where_its_quantisation_fails(
+    hub: HubServer, home: Path, tmp_path: Path
+) -> None:
+    whole = make_specimen("llama", tmp_path / "made")
+    broken = mutate(quantised(whole, tmp_path / "packed"), "quantization-undeclared", tmp_path / "broken").specimen
+    hub.add(Repository.from_directory("org/Voice-4bit", broken.path))
+    hub.add(Repository.of("org/Voice-bf16", {}))
+    hub.add(Repository.of("org/Other-bf16", {}))
+    report = examine("org/Voice-4bit", only_static=True)
+    (told,) = [found for found in report.findings if found.rule == "quantization-other-variant"]
+    assert [(fix.kind, fix.command) for fix in told.fixes] == [("model-choice", "diagnose org/Voice-bf16")]
 
 
 def test_two_at_once_do_not_disturb_each_other(hub: HubServer, home: Path, tmp_path: Path) -> None:
