@@ -41,7 +41,7 @@ def collect(
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
     ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
     checkpoint's tensors, where they are known. Facts: config_class,
-    init_parameter, unknown_key, absent_key, absent_section, key_similarity, type_disagreement,
+    init_parameter, config_fit, unknown_key, absent_key, absent_section, key_similarity, type_disagreement,
     and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
@@ -58,6 +58,7 @@ def collect(
     usual = _usual(document)
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
+    _assert_fit(memory, config, sections)
     for section in sections:
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
@@ -174,6 +175,24 @@ def _assert_unknown(memory: WorkingMemory, config: ConfigDocument, section: Sect
             effect=section.effect,
             housekeeping=config_names.is_housekeeping(key.name),
             line=config.line_of(key.path),
+        )
+
+
+def _assert_fit(memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section]) -> None:
+    top = next((section for section in sections if not section.path and section.takers), None)
+    if top is None or any(taker.unknown_keys == "accepted" for taker in top.takers):
+        return
+    given = {name for name in top.values if not config_names.is_housekeeping(name)}
+    known = given - {key.name for key in top.unknown}
+    lacking = {key.path for section in sections for key in section.absent if key.required}
+    if given:
+        memory.add(
+            "config_fit",
+            Provenance(_NAME, file=str(config.file)),
+            given=len(given),
+            known=len(known),
+            share=round(len(known) / len(given), 4),
+            lacking=len(lacking | {section.path for section in sections if section.missing and section.required}),
         )
 
 

@@ -660,6 +660,15 @@ _KINDS = (
         usual=_b("the known-good configuration of the family has the section"),
     ),
     _kind(
+        "config_fit",
+        "config_difference",
+        "How much of the top level of config.json the family's own classes take, where they do not take everything.",
+        given=_i("keys that stand there, without those of bookkeeping"),
+        known=_i("of these, keys that the family takes or reads"),
+        share=_f("known of given, 0 to 1"),
+        lacking=_i("keys and sections that it needs and that are not there"),
+    ),
+    _kind(
         "key_similarity",
         "config_difference",
         "A given key that may be an absent parameter under another name.",

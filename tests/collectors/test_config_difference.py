@@ -63,6 +63,7 @@ def test_a_configuration_known_to_load_lacks_nothing(mlx_audio: Path, file: Path
     assert memory.of("type_disagreement") == []
     assert memory.of("unknown_key", effect="rejected") == []
     assert [f for f in memory.of("key_similarity", required=True) if f["best"]] == []
+    assert all(fact["lacking"] == 0 for fact in memory.of("config_fit"))
 
 
 def test_dia_needs_its_three_sections(mlx_audio: Path) -> None:

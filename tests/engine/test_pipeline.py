@@ -105,6 +105,13 @@ def test_a_type_that_is_not_there(specimen: Callable[..., Path], tmp_path: Path)
     assert "nosuch" in names(root)
 
 
+def test_a_type_that_nothing_else_of_the_config_is_of(specimen: Callable[..., Path], tmp_path: Path) -> None:
+    """A plain language model: its keys fit several families, and none of the one that it names."""
+    path = specimen("qwen3", lambda config: config.__setitem__("model_type", "kokoro"))
+    root = only_root(examine(path.rename(tmp_path / "a-voice")))
+    assert (root.failure_class, names(root)) == ("config/value-mismatch", {"model_type", "kokoro"})
+
+
 def test_weights_that_are_pointers(specimen: Callable[..., Path]) -> None:
     path = specimen("soprano")
     for file in path.glob("*.safetensors"):
