@@ -56,6 +56,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
     yield from _known_good(config, memory)
+    yield from _hollow(memory)
     if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
         yield from _switches(config, memory, run)
@@ -186,6 +187,33 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Ca
             yield Candidate(Edit("replace", path, values[path]), 4, evidence, must_load=path[-1] == "model_type")
 
 
+def _hollow(memory: WorkingMemory) -> Iterator[Candidate]:
+    """Numbers for sizes that are less than one, and for a truth value in the place of a number.
+
+    The known-good configuration's, and one: from either, the shapes tell the right one.
+    """
+    for path, known in hollow(memory).items():
+        for value, weight in ((known, 21), (1, 20)):
+            if value is not None:
+                yield Candidate(Edit("replace", _path(path), value), weight)
+
+
+def hollow(memory: WorkingMemory) -> dict[str, int | None]:
+    """Paths whose value is no number that a size can be, with what the known-good configuration has, if it has one."""
+    found: dict[str, int | None] = {
+        str(fact["path"]): None for fact in memory.of("type_disagreement", expected="int", actual="boolean")
+    }
+    for fact in memory.of("value_difference"):
+        path = str(fact["path"])
+        try:
+            value, known = json.loads(str(fact["value"])), json.loads(str(fact["known"]))
+        except ValueError:
+            continue
+        if type(known) is int and known > 0 and (path in found or (type(value) is int and value <= 0)):
+            found[path] = known
+    return found
+
+
 def _quantization(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
     """A quantization block as the packed shapes show it."""
     block = memory.one("quantization_block", present=True)
@@ -282,9 +310,12 @@ def _fitting(value: int, wanted: int, found: int) -> Iterator[tuple[int, float]]
 
 def numbers(config: Mapping[str, Any], memory: WorkingMemory) -> list[tuple[Path, int, int | None]]:
     """Every positive whole number of the config, and of the defaults that stand in for absent keys:
-    path, value, and the default where it is one."""
+    path, value, and the default where it is one. True is 1 where a number belongs."""
+    taken = {_path(str(fact["path"])) for fact in memory.of("type_disagreement", expected="int", actual="boolean")}
     given: list[tuple[Path, int, int | None]] = [
-        (path, value, None) for path, value in leaves(dict(config)) if type(value) is int and value > 0
+        (path, int(value), None)
+        for path, value in leaves(dict(config))
+        if (type(value) is int and value > 0) or (value is True and path in taken)
     ]
     return [*given, *_defaulted_numbers(memory)]
 

@@ -24,6 +24,7 @@ MAX_TRIALS = 300
 RIVALS = 24
 
 
+_ABSENT: Any = object()
 _Trial: TypeAlias = tuple[Candidate, dict[str, Any], Outcome]
 
 
@@ -71,7 +72,9 @@ def search(
     rank = max(outcome.rank() for _, _, outcome in better)
     best = [entry for entry in better if entry[2].rank() == rank]
     candidate, changed, outcome = best[0]
-    best += [entry for entry in _try(_nudged(candidate), config, base, trials) if entry[2].rank() == rank]
+    best += [entry for entry in _try(_nudged(candidate, config), config, base, trials) if entry[2].rank() == rank]
+    # One and the same value may have been worked out in several ways.
+    best = list({repr(entry[0].edit): entry for entry in reversed(best)}.values())[::-1]
     _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
     return Repair(candidate.edit, changed, outcome, len(best) == 1)
 
@@ -79,31 +82,39 @@ def search(
 def _refined(
     tried: Sequence[_Trial], config: Mapping[str, Any], memory: WorkingMemory, base: Outcome, trials: Trials
 ) -> list[_Trial]:
-    """Numbers that were added where a key was missing, with the value that the shapes ask for."""
+    """Numbers that were put where none was, with the value that the shapes ask for."""
     refined: list[_Trial] = []
     for candidate, changed, outcome in tried:
         edit = candidate.edit
-        if edit.operation != "add" or type(edit.value) is not int or outcome.run.tensors is None:
+        if not _made_up(edit, config) or type(edit.value) is not int or outcome.run.tensors is None:
             continue
         if candidate.default is not None:
             # A default stood in: what the shapes say of it was among the candidates.
             continue
         counts = (
-            Candidate(Edit("add", edit.path, count), 1, evident)
+            Candidate(replace(edit, value=count), 1, evident)
             for count, evident in layer_counts(edit.value, outcome.run)
         )
         follow = sensitivity.candidates(changed, memory, outcome.run, trials, only=edit.path)
-        shapes = (replace(found, edit=Edit("add", edit.path, found.edit.value), default=None) for found in follow)
+        shapes = (replace(found, edit=replace(edit, value=found.edit.value), default=None) for found in follow)
         refined += _try((*counts, *shapes), config, base, trials)
     return refined
 
 
-def _nudged(candidate: Candidate) -> list[Candidate]:
+def _made_up(edit: Edit, config: Mapping[str, Any]) -> bool:
+    """Whether the value of ``edit`` stands where there was no number, or none that a size can be."""
+    if edit.operation == "add":
+        return True
+    old = _value(config, edit)
+    return edit.operation == "replace" and (isinstance(old, bool) or (type(old) is int and old <= 0))
+
+
+def _nudged(candidate: Candidate, config: Mapping[str, Any]) -> list[Candidate]:
     """Other values for a number that was missing: if they do as well, the shapes do not tell which is right."""
     edit = candidate.edit
-    if edit.operation != "add" or not isinstance(edit.value, (int, float)) or isinstance(edit.value, bool):
+    if not _made_up(edit, config) or not isinstance(edit.value, (int, float)) or isinstance(edit.value, bool):
         return []
-    return [Candidate(Edit("add", edit.path, value), 0) for value in (edit.value + 1, edit.value * 2)]
+    return [Candidate(replace(edit, value=value), 0) for value in (edit.value + 1, edit.value * 2)]
 
 
 def _try(found: Iterable[Candidate], config: Mapping[str, Any], base: Outcome, trials: Trials) -> list[_Trial]:
@@ -158,13 +169,19 @@ def _assert(
 
 
 def _old(config: Mapping[str, Any], edit: Edit) -> str | None:
+    value = _value(config, edit)
+    return None if value is _ABSENT else json.dumps(value)
+
+
+def _value(config: Mapping[str, Any], edit: Edit) -> Any:
+    """What ``config`` has at the path of ``edit``, or _ABSENT."""
     value: Any = config
     try:
         for part in edit.path:
             value = value[part]
     except (KeyError, IndexError, TypeError):
-        return None
-    return json.dumps(value)
+        return _ABSENT
+    return value
 
 
 def _words(edit: Edit) -> str:

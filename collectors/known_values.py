@@ -48,11 +48,11 @@ _COUNT = re.compile(r"(layers?|blocks?|depth|codebooks|quantizers|speakers|token
 
 
 def collect(
-    memory: WorkingMemory, config: ConfigDocument, category: str, family: str, *, only_units: bool = False
+    memory: WorkingMemory, config: ConfigDocument, category: str, family: str, *, only_telling: bool = False
 ) -> None:
     """Assert value_difference for scalars that the known-good configuration has under the same path.
 
-    ``only_units``: leave out those that differ as sizes do.
+    ``only_telling``: leave out those that differ as sizes do.
     """
     from mlx_diagnose.knowledge_base.configurations import known_config, known_good
 
@@ -63,8 +63,8 @@ def collect(
         (path, value, known, _unit(path.rpartition(".")[2], value, known))
         for path, value, known in _differing(config.data, usual)
     ]
-    if only_units:
-        found = [item for item in found if item[3] is not None]
+    if only_telling:
+        found = [item for item in found if item[3] is not None or _too_small(*item[:3])]
     entry = known_good(family, category) if found else None
     for path, value, known, unit in found:
         memory.add(

@@ -320,8 +320,8 @@ class Examination:
         if self.document is None or self.config is None or self.family is None:
             raise Skipped("there is no config, or no family to compare it with")
         # Of a model that loads, only what no load shows is asked for.
-        only_units = run.loads and not run.mismatches
-        known_values.collect(self.memory, self.document, run.category, self.family, only_units=only_units)
+        only_telling = run.loads and not run.mismatches
+        known_values.collect(self.memory, self.document, run.category, self.family, only_telling=only_telling)
 
     def _exceptions(self, run: LoadRun) -> None:
         links = [*run.chain, *run.caught]

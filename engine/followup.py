@@ -17,7 +17,7 @@ from typing import Any
 from mlx_diagnose.collectors import absent_sections, counterfactual, ghosts
 from mlx_diagnose.collectors import load as load_collector
 from mlx_diagnose.collectors import target as target_collector
-from mlx_diagnose.collectors.candidates import Candidate, explained_otherwise, types_by_tensors
+from mlx_diagnose.collectors.candidates import Candidate, explained_otherwise, hollow, types_by_tensors
 from mlx_diagnose.collectors.counterfactual import Repair
 from mlx_diagnose.collectors.interpreter import Interpreter
 from mlx_diagnose.collectors.load import LoadRun
@@ -219,6 +219,8 @@ class _Course:
         """Whether what does not fit follows the numbers of a section that the config does not have."""
         memory, config, bench = examination.memory, examination.config, self._bench
         assert config is not None and bench is not None
+        if hollow(memory):
+            return False  # a value that cannot be stands there: to add a section may only overrule it
         self._context.ledger.run("absent_sections", lambda: absent_sections.collect(memory, config, run, bench.trials))
         return any(float(fact["share"] or 0) >= absent_sections.MOST for fact in memory.of("section_influence"))
 

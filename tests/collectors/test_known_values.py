@@ -36,7 +36,7 @@ def test_a_rate_in_kilohertz_of_any_family_that_gives_one() -> None:
         config = known_config(family, category) or {}
         for name, value in config.items():
             if name in ("sample_rate", "sampling_rate") and isinstance(value, int) and value % 1000 == 0:
-                memory = _facts({**config, name: value // 1000}, family, only_units=True)
+                memory = _facts({**config, name: value // 1000}, family, only_telling=True)
                 (fact,) = memory.of("value_difference", aspect="unit")
                 assert (fact["path"], fact["known"], fact["ratio"]) == (name, str(value), 0.001)
                 assert (fact["known_unit"], fact["given_unit"]) == ("Hz", "kHz") and fact["line"]
@@ -58,7 +58,7 @@ def test_sizes_are_told_without_a_unit_and_only_when_asked_for() -> None:
     config = _changed("soprano", "hidden_size", 512 * 1000)
     (fact,) = _facts(config, "soprano").of("value_difference")
     assert (fact["path"], fact["aspect"], fact["known_unit"]) == ("hidden_size", "value", None)
-    assert _facts(config, "soprano", only_units=True).of("value_difference") == []
+    assert _facts(config, "soprano", only_telling=True).of("value_difference") == []
     assert _facts(known_config("soprano") or {}, "soprano").of("value_difference") == []
     assert _facts({"hidden_size": 1}, "no_such_family").of("value_difference") == []
-    assert _facts({"sample_rate": "24", "hidden_size": None}, "soprano", only_units=True).of("value_difference") == []
+    assert _facts({"sample_rate": "24", "hidden_size": None}, "soprano", only_telling=True).of("value_difference") == []

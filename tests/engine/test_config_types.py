@@ -73,3 +73,39 @@ def test_true_for_a_number_that_no_tensor_tells(changed: Callable[..., Report]) 
 def test_texts_that_are_to_be_texts_are_nothing(changed: Callable[..., Report]) -> None:
     report = changed("kokoro", "note", "true")
     assert not [finding for finding in report.findings if finding.failure_class == "config/wrong-type"]
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "value"), [("soprano", "num_hidden_layers", True), ("kokoro", "hidden_dim", True)]
+)
+def test_true_for_a_number_that_the_checkpoint_tells(
+    changed: Callable[..., Report], family: str, path: str, value: Any
+) -> None:
+    report = changed(family, path, value)
+    found = about(report, path)
+    assert (report.verdict, found.failure_class, found.severity) == ("fails", "config/wrong-type", "error")
+    assert mended(found) == [("verified", {"num_hidden_layers": 2, "hidden_dim": 64}[path])]
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "value", "right"),
+    [("soprano", "num_key_value_heads", 0, 2), ("voxtral_tts", "acoustic_n_kv_heads", 0, 1)],
+)
+def test_a_size_of_nothing_is_the_root_of_the_shapes(
+    changed: Callable[..., Report], family: str, path: str, value: int, right: int
+) -> None:
+    report = changed(family, path, value)
+    roots = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    assert [(root.failure_class, [one.name for one in root.subjects]) for root in roots] == [
+        ("config/value-mismatch", [path])
+    ]
+    assert mended(roots[0]) == [("verified", right)]
+    assert {finding.failure_class for finding in report.findings if not finding.root} == {"weights/shape"}
+
+
+@pytest.mark.parametrize("value", [0, -2])
+def test_a_size_of_nothing_that_loads_all_the_same(changed: Callable[..., Report], value: int) -> None:
+    report = changed("bark", "semantic_config.num_heads", value)
+    found = about(report, "semantic_config.num_heads")
+    assert (report.verdict, found.failure_class) == ("loads-with-warnings", "config/value-mismatch")
+    assert mended(found) == [("unverified", 12)]
