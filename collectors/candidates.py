@@ -21,6 +21,9 @@ from mlx_diagnose.engine.memory import WorkingMemory
 
 #: Pairs of sizes (model, checkpoint) that are followed up.
 _MAX_PAIRS = 12
+#: Numbers of parts that are tried for a width, and how wide a width is at most.
+_MAX_SHARES = 12
+_WIDEST = 65_536
 #: Sizes up to here occur everywhere and point to nothing.
 _TRIVIAL = 1
 
@@ -57,6 +60,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _quantization(config, memory)
     yield from _known_good(config, memory)
     yield from _hollow(memory)
+    yield from _shares(memory)
     if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
         yield from _switches(config, memory, run)
@@ -185,6 +189,23 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Ca
         if isinstance(value, str) and isinstance(values.get(path), str) and values[path] != value:
             # Words choose between kinds of modules; numbers say how large this variant is.
             yield Candidate(Edit("replace", path, values[path]), 4, evidence, must_load=path[-1] == "model_type")
+
+
+def _shares(memory: WorkingMemory) -> Iterator[Candidate]:
+    """Where a number of parts does not divide the width that it shares out: those that do, the nearest first."""
+    given = {str(fact["path"]): fact["default"] for fact in memory.of("absent_key", required=False)}
+    seen = set()
+    for fact in memory.of("parameter_dependency", relation="divisible", holds=False):
+        path = str(fact["other"])
+        width, parts = int(str(fact["value"])), int(str(fact["other_value"]))
+        if (path, width) in seen or not 0 < width <= _WIDEST:
+            continue
+        seen.add((path, width))
+        shares = sorted((n for n in range(1, width + 1) if width % n == 0), key=lambda n: (abs(n - parts), n))
+        evidence = f"{fact['path']} = {width} is not divisible by {parts}"
+        for place, share in enumerate(shares[:_MAX_SHARES]):
+            edit = Edit("add" if path in given else "replace", _path(path), share)
+            yield Candidate(edit, 12 - place / 100, evidence, parts if path in given else None)
 
 
 def _hollow(memory: WorkingMemory) -> Iterator[Candidate]:

@@ -21,7 +21,7 @@ from tests.specimens.hub import environment
 def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
     """Diagnoses a specimen with ``value`` at the dotted ``path`` of its config.json."""
 
-    def examine(family: str, path: str, value: Any) -> Report:
+    def examine(family: str, path: str, value: Any, **options: Any) -> Report:
         made = make_specimen(family, tmp_path)
         for name, setting in environment(made.hub).items():
             monkeypatch.setenv(name, setting)
@@ -32,7 +32,7 @@ def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
             section = section[name]
         section[last] = value
         (made.path / "config.json").write_text(json.dumps(config))
-        report = diagnose(Options(model=str(made.path), timeout=120))
+        report = diagnose(Options(model=str(made.path), timeout=120, **options))
         to_json(report)
         return report
 
@@ -109,3 +109,35 @@ def test_a_size_of_nothing_that_loads_all_the_same(changed: Callable[..., Report
     found = about(report, "semantic_config.num_heads")
     assert (report.verdict, found.failure_class) == ("loads-with-warnings", "config/value-mismatch")
     assert mended(found) == [("unverified", 12)]
+
+
+_HEADS = [("melotts", "n_heads"), ("vibevoice", "decoder_config.num_attention_heads")]
+
+
+@pytest.mark.parametrize(("family", "path"), _HEADS)
+def test_heads_that_do_not_divide_where_the_code_may_divide(
+    changed: Callable[..., Report], family: str, path: str
+) -> None:
+    report = changed(family, path, 3)
+    found = about(report, path)
+    assert (report.verdict, found.failure_class) == ("fails", "config/value-mismatch")
+    assert mended(found) == [("verified", 2)]
+
+
+@pytest.mark.parametrize(("family", "path"), _HEADS)
+def test_heads_that_may_not_divide_are_a_warning_of_the_files_alone(
+    changed: Callable[..., Report], family: str, path: str
+) -> None:
+    found = [
+        finding
+        for finding in changed(family, path, 3, only_static=True).findings
+        if finding.failure_class == "config/value-mismatch"
+    ]
+    assert found and all(path in {one.name for one in finding.subjects} for finding in found)
+    assert {(finding.severity, finding.confidence) for finding in found} == {("warning", 0.5)}
+
+
+@pytest.mark.parametrize(("family", "path"), _HEADS)
+def test_heads_that_divide_are_nothing(changed: Callable[..., Report], family: str, path: str) -> None:
+    found = changed(family, path, 4, only_static=True).findings
+    assert not [finding for finding in found if finding.failure_class == "config/value-mismatch"]
