@@ -105,6 +105,13 @@ def _conversions(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[C
             yield Candidate(Edit("replace", _path(str(fact["path"])), json.loads(str(fact["converted"]))), 30)
 
 
+def taken_for_true(memory: WorkingMemory) -> Iterator[Candidate]:
+    """True for the text "false": what the code took it for, where what it says does not load."""
+    for fact in memory.of("type_disagreement", expected="bool", actual="string", converted="false"):
+        evidence = f"{fact['value']} is a text, and as such true"
+        yield Candidate(Edit("replace", _path(str(fact["path"])), True), 1, evidence)
+
+
 def _moved_sections(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
     """A section whose keys stand flat at another level is put together again."""
     for fact in memory.of("absent_section"):

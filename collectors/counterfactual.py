@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors import sensitivity
-from mlx_diagnose.collectors.candidates import Candidate, candidates, explained_otherwise, layer_counts
+from mlx_diagnose.collectors.candidates import Candidate, candidates, explained_otherwise, layer_counts, taken_for_true
 from mlx_diagnose.collectors.config_edit import Edit, dotted
 from mlx_diagnose.collectors.trials import Outcome, Trials
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -52,6 +52,7 @@ def search(
     """
     tried = _try(candidates(config, memory, base.run), config, base, trials)
     if not any(outcome.mends(base) for _, _, outcome in tried):
+        tried += _try(taken_for_true(memory), config, base, trials)
         tried += _refined(tried, config, memory, base, trials)
     mended = any(outcome.mends(base) for _, _, outcome in tried)
     if not mended and base.stage in ("load", None) and not explained_otherwise(memory):

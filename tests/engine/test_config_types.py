@@ -141,3 +141,20 @@ def test_heads_that_may_not_divide_are_a_warning_of_the_files_alone(
 def test_heads_that_divide_are_nothing(changed: Callable[..., Report], family: str, path: str) -> None:
     found = changed(family, path, 4, only_static=True).findings
     assert not [finding for finding in found if finding.failure_class == "config/value-mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "right"),
+    [
+        ("qwen3", "use_sliding_window", False),
+        ("qwen3", "tie_word_embeddings", True),
+        ("bark", "semantic_config.bias", False),
+    ],
+)
+def test_a_text_for_a_truth_value_that_a_load_refuses(
+    changed: Callable[..., Report], family: str, path: str, right: bool
+) -> None:
+    report = changed(family, path, "false")
+    found = about(report, path)
+    assert (report.verdict, found.failure_class, found.severity) == ("fails", "config/wrong-type", "error")
+    assert mended(found) == [("verified", right)]

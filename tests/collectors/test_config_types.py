@@ -1,0 +1,45 @@
+"""Values of another type than the annotation, or else the known-good configuration, has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_diagnose.collectors.config import parse_config
+from mlx_diagnose.collectors.config_types import collect, silent
+from mlx_diagnose.engine.memory import WorkingMemory
+from mlx_diagnose.knowledge_base.configurations import known_good_configurations
+
+_USUAL = {"tie": True, "layers": 8, "eps": 1e-5, "resblock": "1", "inner": {"bias": False}}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"tie": "false"}, {"tie": ("bool", "string", "false")}),
+        ({"inner": {"bias": " True "}}, {"inner.bias": ("bool", "string", "true")}),
+        ({"layers": True, "eps": False}, {"layers": ("int", "boolean", None), "eps": ("float", "boolean", None)}),
+        ({"tie": False, "layers": 9, "eps": 1, "resblock": "2"}, {}),
+        ({"tie": "auto", "layers": "8", "resblock": True}, {}),
+        ({"other": "yes", "more": True}, {}),
+    ],
+)
+def test_what_the_known_good_configuration_has_under_the_path(
+    config: dict[str, Any], told: dict[str, tuple[str, str, str | None]]
+) -> None:
+    memory = WorkingMemory()
+    collect(memory, parse_config(Path("/model"), json.dumps(config).encode()), [], _USUAL)
+    found = {
+        fact["path"]: (fact["expected"], fact["actual"], fact["converted"]) for fact in memory.of("type_disagreement")
+    }
+    assert found == told
+    assert silent(config, _USUAL) == bool(told)
+
+
+def test_no_known_good_configuration_asks_for_a_closer_look() -> None:
+    every = known_good_configurations().values()
+    assert len(every) > 30
+    assert [known.family for known in every if silent(known.config(), known.config())] == []
