@@ -107,6 +107,7 @@ BOX_CODE = re.compile(r"^(?: {2}|(?P<here>[❱>]) ) *(?P<line>\d{1,9})(?: (?P<so
 BOX_GUIDES = re.compile(r"^(?:[│|]\s*)+")
 BOX_LINE = re.compile(r"in (?P<function>[^:]+):(?P<line>\d{1,9})")
 BOX_PLACE = re.compile(r"(?P<file>[^:]*(?::[\\/][^:]*)?):(?P<line>\d{1,9})(?: in (?P<function>.+))?", re.DOTALL)
+BOX_FULL = re.compile(r":\d{1,9} in$")
 BOX_NOISE = re.compile(r"\.\.\. \d+ frames hidden|[│|]")
 
 # -- IPython and Jupyter -------------------------------------------------------------------------

@@ -215,11 +215,11 @@ class Reader:
             self._rich_place()
             self._state = self._after_box
             return
-        if patterns.HEADER.search(line):
-            self._end(line)
-            return
         row = patterns.BOX_ROW.fullmatch(text)
         if row is None:
+            # In a row it is the value of a local variable that has the words.
+            if patterns.HEADER.search(line):
+                self._end(line)
             return
         content = row[1]
         code = patterns.BOX_CODE.match(content)
@@ -233,8 +233,10 @@ class Reader:
     def _rich_place(self) -> None:
         """The place of a frame stands over one or more rows, before its code."""
         text = ""
-        for row in self._place:
-            text += row if not row.endswith(" ") else f"{row.rstrip()} "
+        for row, after in zip(self._place, [*self._place[1:], ""], strict=False):
+            # A row that is full has lost the space at which it was broken; elsewhere a long path is broken in a word.
+            spaced = row.endswith(" ") or patterns.BOX_FULL.search(row) or after.startswith("in ")
+            text += f"{row.rstrip()} " if spaced else row
         self._place = []
         place = patterns.BOX_PLACE.fullmatch(text.strip())
         line = patterns.BOX_LINE.fullmatch(text.strip())

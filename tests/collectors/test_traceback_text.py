@@ -238,6 +238,23 @@ def rich_text(error: BaseException, width: int, ascii_only: bool) -> str:
     return console.file.getvalue()
 
 
+def test_a_row_may_end_wherever_the_path_is_long_enough() -> None:
+    with pytest.raises(ValueError, match="Expected") as caught:
+        _raise_in_a_chain()
+    expected = [(e.filename, e.lineno, e.name) for e in traceback.extract_tb(caught.value.__traceback__)]
+    for width in range(45, 130):
+        raised, _ = parse(rich_text(caught.value, width, True)).chain
+        assert [(f.file, f.line, f.function) for f in raised.frames] == expected, width
+
+
+def test_a_local_variable_that_holds_a_traceback_is_no_other_one() -> None:
+    text = "Traceback (most recent call last):\n  File 'a.py', line 1"
+    with pytest.raises(ValueError, match="Expected") as caught:
+        _raise_in_a_chain()
+    (raised, _) = parse(rich_text(caught.value, 100, True)).chain
+    assert text and len(raised.frames) == 2
+
+
 def _raise_in_a_chain() -> None:
     try:
         raise KeyError("hidden_size")

@@ -56,8 +56,9 @@ def parse(data):
         rule, problems = read_rule(text, "generated.yaml", item["id"])
         if problems:
             # The generator may join an integer with a text by a variable of one alternative only, leave a
-            # variable unbound in an alternative, or bind it to another type there; nothing else is refused.
-            told = ("never be equal", "not bound", "may be", "is str, and", "is int, and", "is bool, and")
+            # variable unbound in an alternative, bind it to another type there, or bind more than a rule may;
+            # nothing else is refused.
+            told = ("never be equal", "not bound", "may be", "is str, and", "is int, and", "is bool, and", "are allowed")
             assert all(any(part in str(problem) for part in told) for problem in problems), problems
             return None
         parsed.append(rule)
