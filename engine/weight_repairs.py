@@ -86,8 +86,12 @@ def _own(examination: Examination, base: Outcome, bench: Bench) -> list[Buffer]:
 def _best_way(
     candidate: WeightCandidate, config: Mapping[str, Any], base: Outcome, bench: Bench
 ) -> tuple[Operations, Outcome] | None:
-    """The way that comes farthest; of equals the first, which changes least. None if none comes farther."""
+    """The way that comes farthest; of equals the first, which changes least. None if none comes farther.
+
+    Where nothing does, one at which the model's code read a value: what it does with the right ones is not known.
+    """
     best: tuple[Operations, Outcome] | None = None
+    unread: tuple[Operations, Outcome] | None = None
     for operations in candidate.ways:
         if any(len(json.dumps([step])) > MAX_TEXT for step in operations):
             continue
@@ -97,11 +101,14 @@ def _best_way(
             continue
         if outcome is None:
             break
+        if outcome.run.value_read is not None:
+            unread = unread or (operations, outcome)
+            continue
         if outcome.rank() > (best[1] if best is not None else base).rank():
             best = operations, outcome
         if outcome.mends(base):
             break
-    return best
+    return best or unread
 
 
 def _assert(memory: WorkingMemory, found: WeightRepair, base: Outcome) -> None:

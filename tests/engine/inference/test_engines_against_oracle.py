@@ -58,7 +58,15 @@ def parse(data):
             # The generator may join an integer with a text by a variable of one alternative only, leave a
             # variable unbound in an alternative, bind it to another type there, or bind more than a rule may;
             # nothing else is refused.
-            told = ("never be equal", "not bound", "may be", "is str, and", "is int, and", "is bool, and", "are allowed")
+            told = (
+                "never be equal",
+                "not bound",
+                "may be",
+                "is str, and",
+                "is int, and",
+                "is bool, and",
+                "are allowed",
+            )
             assert all(any(part in str(problem) for part in told) for problem in problems), problems
             return None
         parsed.append(rule)
