@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -9,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 from tests.specimens import Size, Specimen, make_specimen
 
@@ -77,20 +77,31 @@ def healthy(family: str, directory: Path, size: Size = "full") -> Case:
     return Case(specimen, {**ENVIRONMENT, **specimen.environment, **home})
 
 
+#: Runs its arguments as a command; tells seconds, peak memory and exit code. A process of its own, since the kernel
+#: counts what the parent held at the fork as the child's, and the one that runs many tests holds hundreds of MB.
+_LAUNCHER = """
+import json, os, sys, time
+null = os.open(os.devnull, os.O_RDWR)
+quiet = [(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
+began = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(pid, 0)
+print(json.dumps([time.perf_counter() - began, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+"""
+
+
 def cost(command: Sequence[str], environment: Mapping[str, str] = ENVIRONMENT) -> Cost:
     """Run ``command`` and measure it. Raises CalledProcessError when it does not end with 0.
 
     The peak is the kernel's own count (``wait4``), so nothing is missed between two looks. It is
-    never less than what this process has at its start, so it is to be read from a small process.
+    never less than the 10 MB of the process that starts the command.
     """
-    began = perf_counter()
-    process = subprocess.Popen(command, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(command))
-    return Cost(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    launch = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command]
+    done = subprocess.run(launch, env=dict(environment), capture_output=True, text=True, check=True)
+    seconds, peak, code = json.loads(done.stdout)
+    if code:
+        raise subprocess.CalledProcessError(code, list(command))
+    return Cost(seconds, peak * (1 if sys.platform == "darwin" else 1024))
 
 
 def compare(
