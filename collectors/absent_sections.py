@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from mlx_diagnose.collectors.config import value_at
 from mlx_diagnose.collectors.config_edit import Edit, Path
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.trials import Trials
@@ -67,7 +68,7 @@ def _absent(memory: WorkingMemory, config: Mapping[str, Any]) -> dict[str, dict[
     numbers: dict[str, dict[Path, int]] = {}
     elsewhere: set[str] = set()
     unused = list(memory.of("unknown_key"))
-    if any(isinstance(_value(config, str(fact["path"])), Mapping) for fact in unused):
+    if any(isinstance(value_at(config, str(fact["path"])), Mapping) for fact in unused):
         return {}  # that may be the section, under another name or at another place
     names = {str(fact["name"]) for fact in unused}
     for fact in memory.of("init_parameter"):
@@ -83,13 +84,6 @@ def _absent(memory: WorkingMemory, config: Mapping[str, Any]) -> dict[str, dict[
         if type(default) is int and default > 0:
             numbers.setdefault(section, {})[tuple(str(fact["path"]).split("."))] = default
     return {section: found for section, found in numbers.items() if section not in elsewhere}
-
-
-def _value(config: Mapping[str, Any], path: str) -> Any:
-    value: Any = config
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _outermost_absent(config: Mapping[str, Any], section: str) -> str | None:

@@ -12,7 +12,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mlx_diagnose.collectors.syntax import parse, walk
+from mlx_diagnose.collectors.syntax import syntax_tree, walk
 
 #: What every release downloads; for when the patient's is not known.
 CORE = ("*.json", "*.safetensors")
@@ -26,7 +26,7 @@ def read(mlx_audio: Path, category: str) -> tuple[str, ...] | None:
         try:
             if file.stat().st_size > _MAX_SOURCE:
                 continue
-            tree = parse(file.read_bytes())
+            tree = syntax_tree(file)
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
         found = _of_module(tree)

@@ -10,7 +10,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors.syntax import parse
+from mlx_diagnose.collectors.syntax import syntax_tree
 
 #: In the order in which the probe tries them (``probes/load.py``).
 _NAMES = ("load_model", "load")
@@ -24,7 +24,7 @@ def describe_loader(mlx_audio_dir: Path, category: str) -> dict[str, Any] | None
     """
     file = mlx_audio_dir / category / "utils.py"
     try:
-        tree = parse(file.read_bytes())
+        tree = syntax_tree(file)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}

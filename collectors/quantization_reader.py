@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlx_diagnose.collectors.syntax import parse
+from mlx_diagnose.collectors.syntax import syntax_tree
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -19,7 +19,7 @@ def collect(memory: WorkingMemory, mlx_audio_dir: Path, category: str) -> None:
     """Assert the fact ``quantization_reader``; none where no function quantises."""
     for file in (mlx_audio_dir / "utils.py", mlx_audio_dir / category / "utils.py"):
         try:
-            tree = parse(file.read_bytes())
+            tree = syntax_tree(file)
         except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         for function in _quantising(tree):

@@ -103,9 +103,9 @@ def with_prefixes_alone(renamings: list[Renaming], found: TensorTable, wanted: T
     if len(left) < _MIN_BY_NAME or len(right) < _MIN_BY_NAME:
         return renamings
     added: dict[Pair, list[Pair]] = defaultdict(list)
-    longer = {tail: name for name in right for tail in _tails(name) if tail != name}
+    longer = {tail: name for name in right for tail in tails_of(name) if tail != name}
     for name in left:
-        tail = next((tail for tail in _tails(name) if tail in right), None)
+        tail = next((tail for tail in tails_of(name) if tail in right), None)
         if tail is not None and tail != name:
             added[name[: -len(tail) - 1], ""].append((name, tail))
         elif name in longer:
@@ -157,7 +157,7 @@ class _Search:
             target = wanted.get(parts)
             if name is None or target in (None, name) or self.found[name] != self.wanted[target]:
                 continue
-            tail = next(tail for tail in (*_tails(name), "") if not tail or target.endswith(f".{tail}"))
+            tail = next(tail for tail in (*tails_of(name), "") if not tail or target.endswith(f".{tail}"))
             prefixes = (name[: len(name) - len(tail)].rstrip("."), target[: len(target) - len(tail)].rstrip("."))
             alike = (_NUMBERS.sub(HOLE, prefixes[0]), _NUMBERS.sub(HOLE, prefixes[1]))
             changes.setdefault(alike, []).append((prefixes, (name, target)))
@@ -231,12 +231,12 @@ class _Search:
         tails: dict[str, list[tuple[str, Template]]] = defaultdict(list)
         for template in by_template((name, name, shape) for name, shape in self.wanted.items()):
             text = template.text
-            for tail in _tails(text):
+            for tail in tails_of(text):
                 tails[tail].append((text[: len(text) - len(tail)].rstrip("."), template))
         candidates: dict[Pair, list[Pair]] = defaultdict(list)
         for template in by_template((name, name, shape) for name, shape in self.found.items()):
             text = template.text
-            tail = next((tail for tail in _tails(text) if tail in tails), "")
+            tail = next((tail for tail in tails_of(text) if tail in tails), "")
             if not tail or len(tails[tail]) > _MAX_PLACES:
                 continue
             old = text[: len(text) - len(tail)].rstrip(".")
@@ -393,7 +393,7 @@ def _is_prefix_change(old: str, new: str, tail: str) -> bool:
     return True
 
 
-def _tails(name: str) -> Iterable[str]:
+def tails_of(name: str) -> Iterable[str]:
     """``a.b.c`` as ``a.b.c``, ``b.c``, ``c``."""
     yield name
     start = name.find(".") + 1

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.tensor_names import collapse, split_indices
-from mlx_diagnose.collectors.tensor_renames import Renaming
+from mlx_diagnose.collectors.tensor_renames import Renaming, tails_of
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.weights_difference import Difference
@@ -295,7 +295,10 @@ def _drops(
     before = {now: old for old, now in difference.names.items()}
     if difference.shape:
         # Then names are not told by shapes; what sanitize puts before them is the same for all.
-        before.update({now: old for now in difference.unexpected for old in _tails(now) if old in stored})
+        for now in difference.unexpected:
+            old = next((tail for tail in tails_of(now) if tail in stored), None)
+            if old is not None:
+                before[now] = old
     names = [before[name] for name in difference.unexpected if name in before]
     if len(names) < len(difference.unexpected):
         return
@@ -316,12 +319,6 @@ def _drops(
         len(names),
         doubt=None if apart else NEEDED,
     )
-
-
-def _tails(name: str) -> Iterator[str]:
-    """``a.b.c`` as ``c``, ``b.c``, ``a.b.c``: the last is the longest."""
-    parts = name.split(".")
-    return (".".join(parts[at:]) for at in reversed(range(len(parts))))
 
 
 def _inside(name: str, modules: set[str]) -> bool:
