@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
 from mlx_diagnose.collectors.exception_scene import Scene
-from mlx_diagnose.collectors.knowledge import distribution_of
+from mlx_diagnose.collectors.knowledge import canonical, distribution_of
+from mlx_diagnose.collectors.origins import origin_of
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.model import Provenance
 from mlx_diagnose.knowledge_base import data as knowledge_base
@@ -18,6 +20,8 @@ _NO_NAME = re.compile(
 _NO_MODULE_ATTRIBUTE = re.compile(
     r"(?P<partial>partially initialized )?module '?(?P<module>[\w.]+)'? has no attribute '?(?P<name>\w+)'?"
 )
+#: Objects whose attributes are what data made of them: a name that one lacks says nothing of its package.
+_MADE_OF_DATA = re.compile(r"^(?:mlx\.(?!core\.)|builtins\.|types\.|__main__\.)|Config$")
 #: transformers' refusal of a class whose back end is missing (``utils/import_utils.py::requires_backends``).
 _BACKEND = re.compile(
     r"\b\w+ requires (?:the )?(?:\W+ )?(?P<library>[A-Za-z][\w-]*)(?: library)?[^\n]*?\b(?:was|were) not found\b"
@@ -45,6 +49,8 @@ def read(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         if attribute:
             circular = attribute["partial"] is not None
             _missing_name(scene, doc, at, attribute["module"], attribute["name"], circular=circular)
+        else:
+            _missing_member(scene, doc, at)
     elif doc.is_a("ValueError", "RuntimeError", "OSError"):
         _named_in_message(scene, doc, at)
 
@@ -122,10 +128,28 @@ def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:
     return clean(raised.message.strip(), 500) if _MASKS.search(raised.message) else None
 
 
+def _missing_member(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
+    """A class of another package than the one that asks it lacks a method or an attribute."""
+    owner, name, frame = doc.attribute("obj_class"), doc.attribute("name"), doc.innermost
+    if owner is None or name is None or frame is None or f"has no attribute '{name}'" not in doc.message:
+        return
+    asked_itself = doc.attributes.get("obj_is_class") == 1
+    top = owner.split(".")[0]
+    if top in sys.stdlib_module_names or top == "mlx_audio" or (not asked_itself and _MADE_OF_DATA.search(owner)):
+        return
+    asks = origin_of(frame.file)
+    if asks.kind != "stdlib" and asks.package != distribution_of(owner):
+        _missing_name(scene, doc, at, owner, name, circular=False)
+
+
 def _missing_name(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str, name: str, *, circular: bool) -> None:
     frame = doc.innermost
     internal = module.split(".")[0] == "mlx_audio"
     package = "mlx-audio" if internal else distribution_of(module)
+    namesake = canonical(module.split(".")[0])
+    # Two distributions may provide one module, the later installed one wins: phonemizer and phonemizer-fork.
+    expected = package if not internal and namesake != package and scene.version_of(namesake) else None
+    package = namesake if expected else package
     scene.memory.add(
         "missing_name",
         at,
@@ -133,11 +157,12 @@ def _missing_name(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str, 
         module=clean(module, 200),
         name=clean(name, 200),
         package=package,
-        version=scene.packages.get(package),
+        version=scene.version_of(package),
         importer=_importer(frame),
         importer_line=frame.line if frame else None,
         circular=circular,
         internal=internal,
+        expected_package=expected,
     )
 
 

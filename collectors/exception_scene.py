@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ _CLASS_CALL = re.compile(r"([A-Za-z_]\w*)\s*(?:\.from_\w+|\.load_dict)?\(")
 
 @dataclass(frozen=True)
 class Scene:
-    """``raised`` is the exception that ended the load; ``chain`` it and its causes, newest first."""
+    """``raised`` is the exception that ended the load; ``chain`` it and its causes, newest first.
+
+    ``version_of`` tells the version of any distribution by its canonical name, None if it is not installed.
+    """
 
     memory: WorkingMemory
     model_directory: Path | None
@@ -29,6 +32,7 @@ class Scene:
     raised: ExceptionDoc | None
     chain: Sequence[ExceptionDoc]
     sources: SourceReader = field(default_factory=SourceReader)
+    version_of: Callable[[str], str | None] = field(default=lambda _: None)
 
     # -- classes and sections ------------------------------------------------------------------
 

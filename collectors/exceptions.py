@@ -32,14 +32,16 @@ _FROM_MLX = r"^\[[a-z_]+(?:::[a-z_]+)*\] "
 class ExceptionContext:
     """What is known about the run besides its exceptions; everything may be absent.
 
-    ``packages`` maps canonical distribution names to installed versions. ``local``: the files that
-    frames and messages name are those of this machine, and may be looked at.
+    ``packages`` maps canonical distribution names to installed versions, of those that matter to
+    mlx-audio; ``version_of`` tells that of any other, None if it is not installed. ``local``: the
+    files that frames and messages name are those of this machine, and may be looked at.
     """
 
     model_directory: Path | None = None
     config: Mapping[str, Any] | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     local: bool = True
+    version_of: Callable[[str], str | None] = field(default=lambda _: None)
 
 
 _READERS: tuple[Callable[[Scene, ExceptionDoc, Provenance], None], ...] = (
@@ -60,7 +62,16 @@ def collect(memory: WorkingMemory, exceptions: Sequence[ExceptionDoc], context: 
     root = max(chain, key=lambda doc: doc.order, default=None)
     raised = next((doc for doc in chain if doc.role == "raised"), chain[0] if chain else None)
     sources = SourceReader() if context.local else NoSources()
-    scene = Scene(memory, context.model_directory, context.config, context.packages, raised, chain, sources)
+    scene = Scene(
+        memory,
+        context.model_directory,
+        context.config,
+        context.packages,
+        raised,
+        chain,
+        sources,
+        lambda name: context.packages.get(name) or context.version_of(name),
+    )
     for doc in exceptions:
         innermost = doc.innermost
         at = Provenance(

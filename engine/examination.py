@@ -331,9 +331,16 @@ class Examination:
         from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 
         docs = [ExceptionDoc.from_json(link) for link in links]
-        exceptions.collect(self.memory, docs, exceptions.ExceptionContext(self.directory, self.config, self.packages))
+        context = exceptions.ExceptionContext(
+            self.directory, self.config, self.packages, version_of=self._version_of_installed
+        )
+        exceptions.collect(self.memory, docs, context)
         if run.chain:
             self._release_defects(run, docs[: len(run.chain)])
+
+    def _version_of_installed(self, name: str) -> str | None:
+        found = self.around.installed.get(name) if self.around is not None else None
+        return found.version if found is not None else None
 
     def _release_defects(self, run: LoadRun, chain: Sequence[ExceptionDoc]) -> None:
         from mlx_diagnose.collectors import release_defects

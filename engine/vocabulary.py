@@ -854,9 +854,10 @@ _KINDS = (
     _kind(
         "missing_name",
         "exceptions",
-        "A name that a module does not have: ImportError 'cannot import name' or AttributeError on a module.",
+        "A name that a module, or a class of another package, does not have: ImportError 'cannot import name' or"
+        " AttributeError.",
         stage=_s("stage"),
-        module=_s("the module"),
+        module=_s("the module, or the class with its module"),
         name=_s("the name it lacks"),
         package=_so("its distribution"),
         version=_so("installed version of that distribution"),
@@ -864,6 +865,7 @@ _KINDS = (
         importer_line=_io("line there"),
         circular=_b("the module was only partially initialised"),
         internal=_b("the module belongs to mlx-audio itself"),
+        expected_package=_so("the distribution that should provide the module, where ``package`` stands in its place"),
     ),
     _kind(
         "native_error",

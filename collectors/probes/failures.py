@@ -53,6 +53,8 @@ def describe(error: BaseException, stage: str, role: str, order: int = 0) -> Dic
         attributes["obj_type"] = type(owner).__name__
         if isinstance(owner, type(sys)):
             attributes["obj_module"] = owner.__name__
+        else:
+            attributes.update(_owner(owner))
     try:
         message = str(error)
     except BaseException as unprintable:
@@ -68,6 +70,16 @@ def describe(error: BaseException, stage: str, role: str, order: int = 0) -> Dic
         "attributes": attributes,
         "frames": frames(error.__traceback__),
     }
+
+
+def _owner(owner: Any) -> Dict[str, Any]:
+    """The full name of the class that lacked an attribute, and whether itself was asked (1) or an object of it (0)."""
+    kind = owner if isinstance(owner, type) else type(owner)
+    try:
+        name = "%s.%s" % (kind.__module__, kind.__qualname__)
+    except BaseException:
+        return {}
+    return {"obj_class": name, "obj_is_class": int(kind is owner)}
 
 
 def chain(error: BaseException, stage: str) -> List[Dict[str, Any]]:

@@ -295,6 +295,48 @@ def test_missing_names_and_circular_imports() -> None:
     ]
 
 
+def _no_member(owner: str, name: str, *, itself: bool, file: str) -> ExceptionDoc:
+    bare = owner.rpartition(".")[2]
+    subject = f"type object '{bare}'" if itself else f"'{bare}' object"
+    message = f"{subject} has no attribute '{name}'"
+    attributes = {"name": name, "obj_class": owner, "obj_is_class": int(itself)}
+    return _doc("AttributeError", message, attributes=attributes, file=file)
+
+
+def test_a_class_of_another_package_lacks_a_name() -> None:
+    wrapper, family = "phonemizer.backend.espeak.wrapper.EspeakWrapper", f"{_SITE}/mlx_audio/tts/models/x/x.py"
+    stands_in = _no_member(wrapper, "set_data_path", itself=True, file=f"{_SITE}/misaki/espeak.py")
+    tokenizer = _no_member("transformers.x.Tokenizer", "batch_encode_plus", itself=False, file=family)
+    memory = _facts(
+        stands_in,
+        tokenizer,
+        packages={"transformers": "5.0.0"},
+        version_of={"phonemizer": "3.3.0"}.get,
+    )
+    told = [(f["name"], f["package"], f["version"], f["expected_package"]) for f in memory.of("missing_name")]
+    assert told == [
+        ("set_data_path", "phonemizer", "3.3.0", "phonemizer-fork"),
+        ("batch_encode_plus", "transformers", "5.0.0", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("owner", "itself", "file"),
+    [
+        ("mlx_audio.tts.models.x.x.Model", True, "mlx_audio/tts/models/x/x.py"),
+        ("mlx.nn.layers.linear.Linear", False, "mlx_audio/tts/models/x/x.py"),
+        ("builtins.NoneType", False, "mlx_audio/tts/models/x/x.py"),
+        ("argparse.Namespace", False, "mlx_audio/tts/models/x/x.py"),
+        ("transformers.models.qwen2.configuration_qwen2.Qwen2Config", False, "mlx_audio/tts/models/x/x.py"),
+        ("transformers.x.Tokenizer", False, "transformers/x.py"),
+    ],
+)
+def test_what_an_object_of_data_or_of_ones_own_lacks_is_no_name_of_a_dependency(
+    owner: str, itself: bool, file: str
+) -> None:
+    assert not _facts(_no_member(owner, "scales", itself=itself, file=f"{_SITE}/{file}")).of("missing_name")
+
+
 # -- native libraries and files ----------------------------------------------------------------
 
 
