@@ -154,8 +154,11 @@ def _assert_arguments(memory: WorkingMemory, calls: Sequence[Call], most: int, *
 
 def _assert_reached(memory: WorkingMemory, reached: Sequence[Mapping[str, Any]], raised: Mapping[str, Any]) -> None:
     frame = raised["frames"][-1] if raised["frames"] else {}
-    # Keys that name the model rather than shape it come along with every config.
-    reached = [value for value in reached if value["path"].rpartition(".")[2] not in ("model_type", "model_path")]
+    # Keys that name the model rather than shape it come along with every config; a part's own type is
+    # passed over unless the failing line reads nothing else.
+    reached = [value for value in reached if value["path"] not in ("model_type", "model_path")]
+    shaping = [value for value in reached if value["path"].rpartition(".")[2] not in ("model_type", "model_path")]
+    reached = shaping or [value for value in reached if value["certain"]]
     for value in reached:
         memory.add(
             "reached_value",

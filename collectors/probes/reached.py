@@ -163,7 +163,7 @@ def _arguments(code: Any) -> int:
 
 
 def _chains(node: ast.AST) -> Iterator[Tuple[str, ...]]:
-    """Names and dotted names that ``node`` reads; ``d["key"]`` counts as ``d.key``."""
+    """Names and dotted names that ``node`` reads; ``d["key"]`` and ``d.get("key")`` count as ``d.key``."""
     stack = [node]
     while stack:
         current = stack.pop()
@@ -193,6 +193,11 @@ def _chain_of(node: ast.AST) -> Optional[Tuple[str, ...]]:
         if isinstance(key, ast.Constant) and isinstance(key.value, str):
             base = _chain_of(node.value)
             return (*base, key.value) if base is not None else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        asked = node.args[0]
+        if isinstance(asked, ast.Constant) and isinstance(asked.value, str):
+            base = _chain_of(node.func.value)
+            return (*base, asked.value) if base is not None else None
     return None
 
 

@@ -206,6 +206,12 @@ class Model:
         args = HeadArgs(half, config.sizes["heads"])
         if config.flavour != "plain":
             raise NotImplementedError(config.flavour)
+        if config.sizes.get("shape", "flat") == "flat":
+            pass
+        elif config.sizes.get("shape") == "oval":
+            pass
+        else:
+            raise NotImplementedError("not supported yet")
         check(half, args.count)
 """
 
@@ -215,6 +221,7 @@ class Model:
     [
         ({"sizes": {"width": 30, "heads": 4}, "flavour": "plain"}, {"sizes.width": "config", "sizes.heads": "config"}),
         ({"sizes": {"width": 32, "heads": 4}, "flavour": "fancy"}, {"flavour": "config"}),
+        ({"sizes": {"width": 32, "heads": 4, "shape": "round"}, "flavour": "plain"}, {"sizes.shape": "config"}),
     ],
 )
 def test_the_keys_that_reached_the_failure(
