@@ -8,7 +8,7 @@ that was left out. Which values it had is not told: shapes show widths, and neve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any
 
@@ -30,10 +30,17 @@ _ENOUGH = 0.9
 _Table = Mapping[str, Any]
 
 
-def collect(memory: WorkingMemory, config: Mapping[str, Any], run: LoadRun, trials: Trials) -> None:
+def collect(
+    memory: WorkingMemory,
+    config: Mapping[str, Any],
+    run: LoadRun,
+    trials: Trials,
+    renamed: Collection[str] = frozenset(),
+) -> None:
     """Assert section_influence for each absent section that moves tensors which do not fit.
 
-    ``run`` is the load as it is; without tables of a load there is nothing to compare.
+    ``run`` is the load as it is; without tables of a load there is nothing to compare. ``renamed`` are
+    tensors of the model that the checkpoint has in their shape under another name: no number moves them into place.
     """
     if run.tensors is None:
         return
@@ -46,7 +53,7 @@ def collect(memory: WorkingMemory, config: Mapping[str, Any], run: LoadRun, tria
         movers: list[str] = []
         for path, value in islice(numbers.items(), MAX_NUMBERS):
             now = _with(config, path, value, trials)
-            found = misfits & _moved(model, now) if now is not None else set()
+            found = (misfits & _moved(model, now)).difference(renamed) if now is not None else set()
             if found:
                 movers.append(str(path[-1]))
             moved |= found

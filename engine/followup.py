@@ -221,7 +221,12 @@ class _Course:
         assert config is not None and bench is not None
         if hollow(memory):
             return False  # a value that cannot be stands there: to add a section may only overrule it
-        self._context.ledger.run("absent_sections", lambda: absent_sections.collect(memory, config, run, bench.trials))
+        difference = examination.difference
+        renamings = difference.renamings if difference is not None else ()
+        renamed = {wanted for one in renamings if not one.ambiguous for _, wanted in one.pairs}
+        self._context.ledger.run(
+            "absent_sections", lambda: absent_sections.collect(memory, config, run, bench.trials, renamed)
+        )
         return any(float(fact["share"] or 0) >= absent_sections.MOST for fact in memory.of("section_influence"))
 
     def _types(self, examination: Examination, run: LoadRun) -> Iterable[Iterable[Candidate]]:

@@ -158,13 +158,16 @@ def _stored_names(
     stored: TensorTable, renaming: Renaming, pairs: Sequence[tuple[str, str, str]], difference: Difference
 ) -> Iterator[dict[str, str]]:
     """What the tensors may have to be called in the file: the least change of the names they have first."""
+    parts = renaming.found.split(".")
+    if renaming.style == "prefix-added" and all(name.startswith(f"{renaming.found}.") for name in stored):
+        # A wrapper of several parts around everything, of what sanitize renames as well.
+        yield {name: name.removeprefix(f"{renaming.found}.") for name in stored}
     (wrapper, *others) = {name.partition(".")[0] for name in stored}
-    if not others and renaming.style.startswith("prefix") and wrapper in renaming.found.split("."):
+    if not others and renaming.style.startswith("prefix") and wrapper in parts:
         # One first part in all names is a wrapper's.
         yield {name: name.partition(".")[2] for name in stored if "." in name}
     if renaming.style == "prefix-added":
         # A wrapper may stand before a name that sanitize itself shortens: part after part is taken away.
-        parts = renaming.found.split(".")
         for count in range(1, len(parts)):
             taken = ".".join(parts[:count]) + "."
             if all(old.startswith(taken) for old, _, _ in pairs):

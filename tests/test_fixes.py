@@ -84,6 +84,16 @@ def test_one_tensor_too_many_is_dropped_though_sanitize_mistakes_the_layout_for_
     assert fix["weight_map"] == [{"op": "drop", "name": "left_over.weight"}]
 
 
+def test_a_wrapper_of_two_parts_is_no_section_that_is_lacking(tmp_path: Path) -> None:
+    """Some names are shortened by the family's sanitize, and the config does without a section that it may have."""
+    mutant = mutate(make_specimen("voxtral_tts", tmp_path), "prefix-added", tmp_path / "m", prefix="base_model.model.")
+    report, _ = fix_score.diagnosed(mutant, tmp_path)
+    errors = [finding for finding in report["findings"] if finding["root"] and finding["severity"] == "error"]
+    assert [finding["failure_class"] for finding in errors] == ["weights/renamed"]
+    assert report["mends"] == [errors[0]["fixes"][0]["id"]]
+    assert errors[0]["fixes"][0]["weight_map"] == [{"op": "rename", "from": "base_model.model.{rest}", "to": "{rest}"}]
+
+
 def test_two_assignments_that_fit_are_no_fix(tmp_path: Path) -> None:
     """Two tensors of one shape under names that tell nothing."""
     whole = make_specimen("soprano", tmp_path)

@@ -70,3 +70,14 @@ def test_a_name_that_is_no_codec_is_unsupported(codec: Callable[..., Path]) -> N
     report = examine(codec("voice", lambda config: config.update(model_type="opus")))
     assert failed(report) == ["architecture"]
     assert report.findings[0].failure_class == "architecture/unsupported"
+
+
+def test_a_codec_in_shards_lacks_the_one_file_that_its_loader_reads(codec: Callable[..., Path]) -> None:
+    model = codec("snac-sharded")
+    weights = (model / "model.safetensors").resolve()
+    (model / "model.safetensors").unlink()
+    (model / "model-00001-of-00001.safetensors").symlink_to(weights)
+    report = examine(model)
+    assert failed(report) == ["weights"]
+    (found,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert (found.failure_class, found.subjects[0].name) == ("weights/absent", "model.safetensors")
