@@ -82,7 +82,7 @@ def collect(
         groups = _groups(difference, received, model)
         _differences(memory, groups, stored, received)
         _summary(memory, difference, groups, received, model, matched, strict=strict, raised=raised)
-        lost = () if difference.unexpected or not whole else _lost_renamings(stored, model, difference, names)
+        lost = _lost_renamings(stored, model, difference, names) if whole else ()
         _renames(memory, difference, lost)
         _layouts(memory, difference, stored, received, model, names)
         if whole:
@@ -191,8 +191,9 @@ def _lost_renamings(
 ) -> Sequence[Renaming]:
     """Renamings among what sanitize took away: one that keeps only names it knows drops misnamed tensors unseen."""
     lost = {name: info for name, info in stored.items() if name not in names}
+    given = {wanted for renaming in difference.renamings for _, wanted in renaming.pairs}
     # What sanitize drops under the very name that the model has is not renamed.
-    missing = {name: model[name] for name in difference.missing if name not in lost}
+    missing = {name: model[name] for name in difference.missing if name not in lost and name not in given}
     return find_renamings({name: info for name, info in lost.items() if name not in model}, missing) if missing else ()
 
 

@@ -359,12 +359,16 @@ class _Course:
 
 
 def _misfits(examination: Examination, run: LoadRun) -> bool:
-    """It fails, or loads only because the load is not strict: with shapes or layers that the config may have wrong."""
+    """It fails, or loads only because the load is not strict: with shapes or layers that the config may have wrong,
+    or with tensors under other names."""
     if not run.loads:
         return True
+    memory = examination.memory
+    if any(not rename["ambiguous"] for rename in memory.of("tensor_rename")):
+        return True
     counts = run.tensors["counts"] if run.tensors is not None else {}
-    sizes = counts.get("shape") or examination.memory.of("layers_absent")
-    return bool(sizes) and not explained_otherwise(examination.memory)
+    sizes = counts.get("shape") or memory.of("layers_absent")
+    return bool(sizes) and not explained_otherwise(memory)
 
 
 def _skipped_stages() -> list[StageResult]:

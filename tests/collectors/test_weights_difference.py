@@ -441,6 +441,15 @@ def test_sanitize_drops_what_the_model_wants_and_what_it_does_not() -> None:
     ]
 
 
+def test_what_sanitize_drops_under_another_name_is_told_beside_what_it_keeps_in_vain() -> None:
+    model = table({**language_model(), **{f"encoders_{i}.norm.weight": (64,) for i in range(4)}})
+    stored = table({**language_model(), **{f"encoders.{i}.norm.weight": (64,) for i in range(4)}, "stray.bias": (7,)})
+    received = {name: info for name, info in stored.items() if not name.startswith("encoders.")}
+    assert rows(looked(received, model, stored), "tensor_rename", "found", "wanted", "count") == [
+        ("encoders.{0..3}", "encoders_{0..3}", 4)
+    ]
+
+
 def test_what_sanitize_joins_is_not_lost() -> None:
     shapes = language_model()
     joined = {

@@ -110,6 +110,18 @@ def test_a_tensor_that_is_left_aside_is_a_note(model: Callable[..., Report]) -> 
     assert (root(report).failure_class, root(report).severity) == ("weights/unexpected", "info")
 
 
+def test_tensors_under_other_names_are_renamed_on_trial(model: Callable[..., Report]) -> None:
+    def renamed(tensors: dict[str, Any]) -> None:
+        for name in [name for name in tensors if name.startswith("tf_encoder.layers.")]:
+            tensors[name.replace("layers.", "blocks.")] = tensors.pop(name)
+
+    report = model(tensors=renamed)
+    assert report.verdict == "loads-with-warnings"
+    found = root(report)
+    assert (found.failure_class, found.severity) == ("weights/renamed", "warning")
+    assert (found.fixes[0].kind, found.fixes[0].applicability) == ("weight-map", "verified")
+
+
 @pytest.mark.long
 def test_a_strict_load_that_leaves_its_parts_to_themselves_is_looked_at_as_well(tmp_path: Path) -> None:
     """chatterbox fills its parts itself, not strictly: blocks under names that it does not know stay random."""
