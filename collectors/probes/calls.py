@@ -47,6 +47,7 @@ class _Node:
         "file",
         "given",
         "growth",
+        "initialiser",
         "line",
         "longest",
         "made",
@@ -59,12 +60,15 @@ class _Node:
         "places",
         "raised",
         "seconds",
+        "sites",
         "stage",
     )
 
     def __init__(self, number: int, parent: Optional[_Node], stage: Optional[str]) -> None:
         self.number, self.parent, self.stage = number, parent, stage
+        #: What it calls, by function and line; and by function and place in the caller's code.
         self.children: Dict[Tuple[int, int], _Node] = {}
+        self.sites: Dict[Optional[Tuple[int, int, int]], _Node] = {}
         self.calls, self.seconds, self.longest, self.raised = 0, 0.0, 0.0, 0
         #: Readings before the first call and after the last one; growth over all of them.
         self.memory: List[Any] = [None, None]
@@ -76,7 +80,7 @@ class _Node:
         self.objects: List[int] = []
         self.places: Optional[str] = None
         self.name = self.module = self.file = ""
-        self.line = 0
+        self.line, self.initialiser = 0, False
 
 
 class CallTree(Listener):
@@ -111,18 +115,29 @@ class CallTree(Listener):
 
     def entered(self, frame: Any) -> None:
         began = perf_counter()
-        parent = self._stack[-1][0] if self._stack else self._root
-        caller = frame.f_back
-        key = (identity(frame.f_code), caller.f_lineno if caller is not None else 0)
-        node = parent.children.get(key)
-        reading = self._read()
+        stack, caller = self._stack, frame.f_back
+        parent = stack[-1][0] if stack else self._root
+        # Where in the caller's code the call stands is at hand; its line takes a search of the function's table.
+        site = (identity(frame.f_code), identity(caller.f_code), caller.f_lasti) if caller is not None else None
+        node = parent.sites.get(site)
+        reading = self._read(began)
         if node is None:
-            if self._count >= _MAX_NODES:
+            node = self._node(frame, parent, caller.f_lineno if caller is not None else 0)
+            if node is None:
                 return
-            node = parent.children[key] = self._begun(frame, parent)
-            node.memory[0] = reading
+            parent.sites[site] = node
+            if node.memory[0] is None:
+                node.memory[0] = reading
         node.calls += 1
-        self._stack.append((node, frame, began, reading))
+        stack.append((node, frame, began, reading))
+
+    def _node(self, frame: Any, parent: _Node, line: int) -> Optional[_Node]:
+        """The node of a call from a place that was not seen: one of that line, or a new one while there is room."""
+        key = (identity(frame.f_code), line)
+        node = parent.children.get(key)
+        if node is None and self._count < _MAX_NODES:
+            node = parent.children[key] = self._begun(frame, parent)
+        return node
 
     def _begun(self, frame: Any, parent: _Node) -> _Node:
         node = _Node(self._count, parent, self._stage() or parent.stage)
@@ -134,28 +149,31 @@ class CallTree(Listener):
             if owner is not None:
                 node.name = "%s.%s" % (owner, code.co_name)
         node.module = str(frame.f_globals.get("__name__", ""))
-        node.file, node.line = code.co_filename, code.co_firstlineno
+        node.file, node.line, node.initialiser = code.co_filename, code.co_firstlineno, code.co_name == "__init__"
         node.given = self._arguments.of(frame)
         return node
 
     def left(self, frame: Any, raised: bool) -> None:
-        position = len(self._stack) - 1
-        while position >= 0 and self._stack[position][1] is not frame:
+        stack = self._stack
+        position = len(stack) - 1
+        while position >= 0 and stack[position][1] is not frame:
             position -= 1
         if position < 0:
             return
-        node, _, began, before = self._stack[position]
-        del self._stack[position:]
+        node, _, began, before = stack[position]
+        del stack[position:]
         if raised:
             node.raised += 1
-        else:
+        elif node.initialiser or node.children:
             self._finished(node, frame)
-        node.memory[1] = after = self._read()
+        ended = perf_counter()
+        node.memory[1] = after = self._read(ended)
+        growth = node.growth
         if before[0] is not None and after[0] is not None:
-            node.growth[0] += after[0] - before[0]
+            growth[0] += after[0] - before[0]
         if before[1] is not None and after[1] is not None:
-            node.growth[1] += after[1] - before[1]
-        took = perf_counter() - began
+            growth[1] += after[1] - before[1]
+        took = ended - began
         node.seconds += took
         if took > node.longest:
             node.longest = took
@@ -168,13 +186,10 @@ class CallTree(Listener):
 
     def _finished(self, node: _Node, frame: Any) -> None:
         """A step is done: what the object that it made holds, and which names those made on the way got in it."""
-        initialiser = frame.f_code.co_name == "__init__"
-        if not initialiser and not node.children:
-            return
         made = _first(frame)
         if made is None:
             return
-        if initialiser:
+        if node.initialiser:
             total, counted = node.made, self._places.measure(made)
             for index in (0, 1, 2):
                 total[index] += counted[index]

@@ -12,7 +12,7 @@ import dis
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from mlx_diagnose.collectors.probes.identity import identity
 
@@ -50,17 +50,21 @@ class Listener:
 
 
 class Events:
-    """Tells ``exception(error)`` of exceptions met in mlx-audio's code, and a listener of calls."""
+    """Tells ``exception(error)`` of exceptions met in mlx-audio's code, and a listener of calls.
+
+    What the interpreter calls at every event is a function that has all it needs at hand: a model is
+    made in thousands of short calls, and each pays for it.
+    """
 
     def __init__(self, exception: Callable[[Any], None]) -> None:
         self._exception = exception
         self._listener: Optional[Listener] = None
-        self._known: Dict[int, Tuple[int, Any]] = {}
-        #: Codes (by id) whose calls are told: what is asked at every event.
-        self._told: Set[int] = set()
-        self._struck: Any = None
+        #: What is of interest in functions, by the number of their code.
+        self._interests: Dict[int, int] = {}
+        #: The code objects themselves, so that a number stays that of one code.
+        self._codes: List[Any] = []
         self._thread = 0
-        self._return = self._tool = 0
+        self._tool = 0
         self.active = False
         #: What went wrong in the listener, which is asked no more then: watching must not change what is watched.
         self.failure: Optional[str] = None
@@ -71,8 +75,8 @@ class Events:
             return
         self._listener = listener
         self.failure = None
-        self._known.clear()
-        self._told.clear()
+        self._interests.clear()
+        self._codes.clear()
         self._thread = threading.get_ident()
         monitoring = getattr(sys, "monitoring", None)
         if monitoring is not None:
@@ -83,7 +87,7 @@ class Events:
             self._tool = free[0]
             self._monitor(monitoring)
         elif sys.gettrace() is None:
-            sys.settrace(self._called)
+            sys.settrace(self._tracer())
         else:
             self.failure = "the model's code has a tracer of its own (sys.settrace)"
             return
@@ -96,36 +100,30 @@ class Events:
         monitoring = getattr(sys, "monitoring", None)
         if monitoring is not None:
             monitoring.set_events(self._tool, 0)
-            for kind, code in self._known.values():
-                if kind == _CALLS:
+            for code in self._codes:
+                if self._interests[identity(code)] == _CALLS:
                     monitoring.set_local_events(self._tool, code, 0)
             monitoring.free_tool_id(self._tool)
         else:
             sys.settrace(None)
         self.active = False
-        self._struck = None
 
-    def _tell(self, what: str, *arguments: Any) -> Any:
-        if self._listener is None or threading.get_ident() != self._thread:
-            return None
-        try:
-            return getattr(self._listener, what)(*arguments)
-        except BaseException as error:
-            self._listener = None
-            self.failure = "%s: %s" % (type(error).__name__, error)
-            return None
+    def _failed(self, error: BaseException) -> None:
+        self._listener = None
+        self.failure = "%s: %s" % (type(error).__name__, error)
 
     def _interest(self, frame: Any) -> int:
-        code = frame.f_code
-        known = self._known.get(identity(code))
-        if known is None:
-            if self._tell("may_want", code) and self._tell("wants", frame):
+        """What is of interest in the function that runs in ``frame``; asked once a function."""
+        code, listener = frame.f_code, self._listener
+        kind = _EXCEPTIONS if _MODEL_CODE in code.co_filename else _NOTHING
+        try:
+            if listener is not None and listener.may_want(code) and listener.wants(frame):
                 kind = _CALLS
-            else:
-                kind = _EXCEPTIONS if _MODEL_CODE in code.co_filename else _NOTHING
-            # The code object is kept, so that its id stays its own.
-            known = self._known[identity(code)] = (kind, code)
-        return known[0]
+        except BaseException as error:
+            self._failed(error)
+        self._interests[identity(code)] = kind
+        self._codes.append(code)
+        return kind
 
     # -- sys.monitoring ----------------------------------------------------------------------
 
@@ -135,12 +133,12 @@ class Events:
         monitoring.register_callback(tool, events.EXCEPTION_HANDLED, self._handled)
         wanted = events.EXCEPTION_HANDLED
         if self._listener is not None:
-            monitoring.register_callback(tool, events.PY_START, self._started)
-            monitoring.register_callback(tool, events.PY_RETURN, self._returned)
-            monitoring.register_callback(tool, events.PY_UNWIND, self._unwinding())
+            began, returned, unwound = self._callbacks(self._listener, monitoring)
+            monitoring.register_callback(tool, events.PY_START, began)
+            monitoring.register_callback(tool, events.PY_RETURN, returned)
+            monitoring.register_callback(tool, events.PY_UNWIND, unwound)
             # Returns are switched on for the functions of interest alone; unwinding cannot be.
             wanted |= events.PY_START | events.PY_UNWIND
-            self._return = events.PY_RETURN
         monitoring.set_events(tool, wanted)
         # Places that an earlier watch switched off are of interest again.
         monitoring.restart_events()
@@ -149,59 +147,91 @@ class Events:
         if _MODEL_CODE in code.co_filename:
             self._exception(error)
 
-    def _started(self, code: Any, _offset: int) -> Any:
-        told = identity(code) in self._told
-        # A frame costs more to get than all the rest of what most functions are asked.
-        if not told and not self._tell("may_want", code):
-            return sys.monitoring.DISABLE  # type: ignore[attr-defined]
-        frame = sys._getframe(1)
-        if not told:
-            if self._interest(frame) != _CALLS:
-                return sys.monitoring.DISABLE  # type: ignore[attr-defined]
-            self._told.add(identity(code))
-            monitoring = sys.monitoring  # type: ignore[attr-defined]
-            monitoring.set_local_events(self._tool, code, self._return)
-        self._tell("entered", frame)
-        return None
+    def _callbacks(self, listener: Listener, monitoring: Any) -> Tuple[Callable[..., Any], ...]:
+        """What is called when a function begins, returns, and is left by an exception."""
+        interests, number, frame_of = self._interests, identity, sys._getframe
+        tool, returns, disable = self._tool, monitoring.events.PY_RETURN, monitoring.DISABLE
+        thread, running = self._thread, threading.get_ident
 
-    def _returned(self, code: Any, _offset: int, _value: Any) -> None:
-        self._tell("returned", code)
+        def began(code: Any, _offset: int) -> Any:
+            if running() != thread:
+                # Where one thread's events are switched off, the other's are.
+                return None
+            kind = interests.get(number(code))
+            try:
+                # A frame costs more to get than all the rest of what most functions are asked.
+                if kind is None and listener.may_want(code):
+                    kind = self._interest(frame_of(1))
+                    if kind == _CALLS:
+                        monitoring.set_local_events(tool, code, returns)
+                if kind != _CALLS:
+                    return disable
+                if self._listener is not None:
+                    listener.entered(frame_of(1))
+            except BaseException as error:
+                self._failed(error)
+            return None
 
-    def _unwinding(self) -> Callable[[Any, int, BaseException], None]:
-        """The callback of an event that no function can be left out of: it does as little as it can."""
-        told, tell, number, frame = self._told, self._tell, identity, sys._getframe
+        def returned(code: Any, _offset: int, _value: Any) -> None:
+            if running() == thread and self._listener is not None:
+                try:
+                    listener.returned(code)
+                except BaseException as error:
+                    self._failed(error)
 
         def unwound(code: Any, _offset: int, _error: BaseException) -> None:
-            if number(code) in told:
-                tell("left", frame(1), True)
+            # No function can be left out of this event: it does as little as it can.
+            if interests.get(number(code)) == _CALLS and running() == thread and self._listener is not None:
+                try:
+                    listener.left(frame_of(1), True)
+                except BaseException as error:
+                    self._failed(error)
 
-        return unwound
+        return began, returned, unwound
 
-    # -- sys.settrace ------------------------------------------------------------------------
+    # -- sys.settrace, which is of this thread alone -----------------------------------------
 
-    def _called(self, frame: Any, _event: str, _arg: Any) -> Any:
-        interest = self._interest(frame)
-        if interest == _NOTHING:
-            return None
-        frame.f_trace_lines = False
-        if interest == _EXCEPTIONS:
-            return self._traced
-        self._tell("entered", frame)
-        return self._traced_call
+    def _tracer(self) -> Callable[[Any, str, Any], Any]:
+        """What is called when a function begins; it gives what is called of what happens in it."""
+        interests, number, interest = self._interests, identity, self._interest
+        exception, listener = self._exception, self._listener
+        struck: Any = None
 
-    def _traced(self, _frame: Any, event: str, arg: Any) -> Any:
-        if event == "exception":
-            self._exception(arg[1])
-        return self._traced
+        def called(frame: Any, _event: str, _arg: Any) -> Any:
+            kind = interests.get(number(frame.f_code))
+            if kind is None:
+                kind = interest(frame)
+            if not kind:
+                return None
+            frame.f_trace_lines = False
+            if kind == _EXCEPTIONS:
+                return traced
+            if self._listener is not None:
+                try:
+                    listener.entered(frame)  # type: ignore[union-attr]
+                except BaseException as error:
+                    self._failed(error)
+            return traced_call
 
-    def _traced_call(self, frame: Any, event: str, arg: Any) -> Any:
-        if event == "exception":
-            self._struck = frame
-            if _MODEL_CODE in frame.f_code.co_filename:
-                self._exception(arg[1])
-        elif event == "return":
-            self._tell("left", frame, frame is self._struck and not _returns(frame))
-        return self._traced_call
+        def traced(_frame: Any, event: str, arg: Any) -> Any:
+            if event == "exception":
+                exception(arg[1])
+            return traced
+
+        def traced_call(frame: Any, event: str, arg: Any) -> Any:
+            nonlocal struck
+            if event == "exception":
+                struck = frame
+                if _MODEL_CODE in frame.f_code.co_filename:
+                    exception(arg[1])
+            elif event == "return" and self._listener is not None:
+                try:
+                    listener.left(frame, frame is struck and not _returns(frame))  # type: ignore[union-attr]
+                except BaseException as error:
+                    self._failed(error)
+            return traced_call
+
+        return called
 
 
 def _returns(frame: Any) -> bool:

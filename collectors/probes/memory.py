@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from time import perf_counter as clock
 from typing import Callable, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import stages
@@ -41,15 +40,14 @@ def _allocator(name: str) -> Callable[[], Optional[int]]:
     return lambda: None
 
 
-def reader() -> Callable[[], Reading]:
-    """A function that reads all three; to be made once MLX is imported."""
+def reader() -> Callable[[float], Reading]:
+    """A function that reads all three, given the time of the performance counter; to be made once MLX is imported."""
     resident, active, peak = _resident(), _allocator("get_active_memory"), _allocator("get_peak_memory")
     kept: Optional[int] = None
     until = 0.0
 
-    def read() -> Reading:
+    def read(now: float) -> Reading:
         nonlocal kept, until
-        now = clock()
         if now >= until:
             kept = resident()
             until = now + RESIDENT_SECONDS
