@@ -35,6 +35,8 @@ FOLDER = "diagnose-fixed"
 #: The entry of the registry, beside the undo record.
 ENTRY = "registry-entry.json"
 _BAR = 20
+#: The verdicts on a model that loads.
+_LOADING = ("loads", "loads-with-warnings")
 
 
 def check_out(options: Options, out: Path) -> None:
@@ -101,7 +103,7 @@ class _Order:
     @property
     def nothing(self) -> Written | None:
         """Why there is nothing to write, if so."""
-        if self.report.verdict in ("loads", "loads-with-warnings"):
+        if self.report.verdict in _LOADING and (self.located.directory is None or self.mend.empty):
             return Written(None, True, "the model loads; there is nothing to mend")
         if self.located.directory is None or (self.mend.empty and not self.patches):
             return self.written(None, _not_written(self.report, self.fixes))
@@ -228,13 +230,14 @@ class _Order:
 
 def chosen(report: Report) -> list[Fix]:
     """The fixes to make, in their order: those that were found to make the model load, if they are all verified,
-    else the first verified one of each root cause."""
+    else the first verified one of each root cause; of a model that loads, those of what it is warned of."""
+    severity = "warning" if report.verdict in _LOADING else "error"
     by_id = {fix.id: fix for finding in report.findings for fix in finding.fixes if fix.applicability == "verified"}
     if report.mends and all(name in by_id for name in report.mends):
         return [by_id[name] for name in report.mends]
     found: dict[str, Fix] = {}
     for finding in report.findings:
-        if not finding.root or finding.severity != "error":
+        if not finding.root or finding.severity != severity:
             continue
         fix = next((fix for fix in finding.fixes if fix.applicability == "verified"), None)
         same = (other for other in found.values() if fix and _change(other) == _change(fix))

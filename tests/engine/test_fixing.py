@@ -22,7 +22,7 @@ from mlx_diagnose.collectors.package_copy import copy_package, package_folder
 from mlx_diagnose.collectors.target import locate
 from mlx_diagnose.engine import bench
 from mlx_diagnose.engine.fixing import chosen, default_target, show_fixes, write_fixes
-from mlx_diagnose.engine.model import Finding, Fix, Report
+from mlx_diagnose.engine.model import Finding, Fix, Report, Written
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.report.json import from_json, to_json
@@ -138,6 +138,18 @@ def test_a_whole_model_needs_nothing(specimen: Callable[[str], Specimen], tmp_pa
     assert report.written is not None
     assert (report.written.path, report.written.loads) == (None, True)
     assert not (tmp_path / "whole" / "diagnose-fixed").exists()
+
+
+def test_what_a_model_that_loads_is_warned_of_is_mended(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
+    """Kokoro takes the text "false" for true, without a word."""
+    path = broken(specimen("kokoro"), tmp_path, lambda config: config.update(multispeaker="False"))
+    report = fixed(path)
+    assert report.verdict == "loads-with-warnings"
+    assert report.written is not None and report.written.path is not None
+    assert json.loads((Path(report.written.path) / "config.json").read_text())["multispeaker"] is False
+    again = diagnose(Options(model=report.written.path, timeout=120))
+    assert "config/wrong-type" not in [finding.failure_class for finding in again.findings]
+    assert fixed(Path(report.written.path)).written == Written(None, True, "the model loads; there is nothing to mend")
 
 
 def test_what_cannot_be_mended_is_not_written(specimen: Callable[[str], Specimen], tmp_path: Path) -> None:
@@ -404,3 +416,4 @@ def test_one_verified_fix_of_every_root_is_chosen_in_the_order_found(sample: Cal
     ]
     report = replace(sample("fails"), findings=findings)
     assert [fix.id for fix in chosen(report)] == ["x2", "x11"]
+    assert [fix.id for fix in chosen(replace(report, verdict="loads-with-warnings"))] == ["x5"]
