@@ -60,7 +60,10 @@ class Taker:
 
 @dataclass
 class Section:
-    """One section: who takes it, and what config.json has there. ``hollow``: an object without any key of it."""
+    """One section: who takes it, and what config.json has there.
+
+    ``hollow``: an object without any key of it; ``single``: a single value, which is not absent, whatever else it is.
+    """
 
     path: str
     takers: list[Taker] = field(default_factory=list)
@@ -74,6 +77,7 @@ class Section:
     found_at: str | None = None
     moved_from: str | None = None
     hollow: bool = False
+    single: bool = False
 
     @cached_property
     def known_keys(self) -> list[Key]:
@@ -158,6 +162,7 @@ class Section:
         return (
             bool(self.path)
             and (not self.present or self.hollow)
+            and not self.single
             and self.parent_present
             and (self.required or self.found_at is not None or self.moved_from is not None)
         )
@@ -205,6 +210,7 @@ def _look_up(sections: Mapping[str, Section], config: Mapping[str, Any], loose: 
     for path, section in sections.items():
         value = value_at(config, path)
         section.present = isinstance(value, Mapping)
+        section.single = isinstance(value, (bool, int, float, str))
         section.values = value if isinstance(value, Mapping) else {}
         section.loose_reads = loose
         parent, _, name = path.rpartition(".")

@@ -108,6 +108,7 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     if not os.path.isabs(path) and "/" not in path:
         # A bare name is looked for in the model's directory by everything that speaks so.
         in_model = True
+    elsewhere = in_model and scene.sources.local and _lies_in(scene.model_directory, path)
     inside_package = not in_model and in_package.package is not None
     scene.memory.add(
         "file_wanted",
@@ -119,6 +120,7 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         in_package=inside_package,
         package=in_package.package if inside_package else None,
         raised=doc.role != "swallowed",
+        elsewhere=elsewhere,
         file=frame.file if frame else None,
         line=frame.line if frame else None,
     )
@@ -138,6 +140,11 @@ def _wanted_path(doc: ExceptionDoc) -> str | None:
     if path is None or doc.attributes.get("errno", 2) not in (2, 20):
         return None
     return path.strip().strip("'\"")
+
+
+def _lies_in(directory: Path | None, path: str) -> bool:
+    """A relative path that was not found from where the load ran is there from the model directory."""
+    return directory is not None and not os.path.isabs(path) and os.path.isfile(os.path.join(directory, path))
 
 
 def _inside(directory: Path | None, path: str) -> bool:

@@ -1023,6 +1023,7 @@ _KINDS = (
         in_package=_b("it belongs inside an installed package"),
         package=_so("that package"),
         raised=_b("its absence ended the load"),
+        elsewhere=_b("it lies in the model directory, and was looked for from where the load ran"),
         file=_so("who asked"),
         line=_io("line there"),
     ),

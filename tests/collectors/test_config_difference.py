@@ -370,6 +370,39 @@ def test_a_section_at_another_place(mlx_audio: Path) -> None:
     assert [f["moved_from"] for f in memory.of("absent_section")] == [None]
 
 
+def test_a_single_value_where_a_class_would_take_a_section_is_not_absent(tmp_path: Path) -> None:
+    source = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class Quantizer:
+        size: int
+
+    class Head:
+        def __init__(self, width, depth):
+            self.width = width
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(config.width, config.depth)
+
+    @dataclass
+    class ModelConfig:
+        quantizer: Quantizer
+
+        @classmethod
+        def from_dict(cls, config):
+            return cls(quantizer=Quantizer(**config["quantizer"]))
+
+    class Model:
+        def __init__(self, config):
+            self.head = Head.from_config(config.quantizer.size)
+    """
+    memory = _difference(_family(tmp_path, source), "mine", {"quantizer": {"size": 32}})
+    assert not memory.of("absent_section")
+    assert not memory.of("absent_key", section="quantizer.size")
+
+
 def test_a_section_inside_itself(mlx_audio: Path) -> None:
     config = json.loads((_KNOWN / "irodori_tts.json").read_text())
     memory = _difference(mlx_audio, "irodori_tts", {**config, "dit": {"dit": config["dit"]}})

@@ -460,6 +460,16 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_of_the_model_that_is_looked_for_from_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").touch()
+    docs = [
+        _doc("RuntimeError", 'NOT_FOUND: "tokenizer.model": No such file or directory'),
+        _doc("RuntimeError", 'NOT_FOUND: "other.model": No such file or directory'),
+    ]
+    facts = _facts(*docs, model_directory=tmp_path).of("file_wanted")
+    assert [(f["name"], f["elsewhere"]) for f in facts] == [("tokenizer.model", True), ("other.model", False)]
+
+
 # -- tolerance ---------------------------------------------------------------------------------
 
 
