@@ -199,6 +199,7 @@ def _assert_lookups(memory: WorkingMemory, lookups: Sequence[Mapping[str, Any]],
             in_package=False,
             package=None,
             raised=False,
+            elsewhere=False,
             file=lookup["file"],
             line=lookup["line"],
         )
