@@ -94,12 +94,12 @@ def _absent(memory: WorkingMemory, config: Mapping[str, Any]) -> dict[str, dict[
 
 
 def _outermost_absent(config: Mapping[str, Any], section: str) -> str | None:
-    """The part of the dotted path from which on nothing is there; None where all of it is."""
+    """The part of the dotted path from which on nothing is there, or nothing in it; None where all of it is."""
     value: Any = config
     parts = section.split(".") if section else []
     for depth, part in enumerate(parts, 1):
         value = value.get(part)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not value:
             return ".".join(parts[:depth])
     return None
 

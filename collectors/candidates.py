@@ -216,7 +216,7 @@ def _shares(memory: WorkingMemory) -> Iterator[Candidate]:
 
 
 def _hollow(memory: WorkingMemory) -> Iterator[Candidate]:
-    """Numbers for sizes that are less than one, and for a truth value in the place of a number.
+    """Numbers for sizes that are less than one, and for null, a word or a truth value in the place of a number.
 
     The known-good configuration's, and one: from either, the shapes tell the right one.
     """
@@ -229,7 +229,9 @@ def _hollow(memory: WorkingMemory) -> Iterator[Candidate]:
 def hollow(memory: WorkingMemory) -> dict[str, int | None]:
     """Paths whose value is no number that a size can be, with what the known-good configuration has, if it has one."""
     found: dict[str, int | None] = {
-        str(fact["path"]): None for fact in memory.of("type_disagreement", expected="int", actual="boolean")
+        str(fact["path"]): None
+        for fact in memory.of("type_disagreement", expected="int")
+        if fact["actual"] == "boolean" or (not fact["convertible"] and fact["actual"] in ("null", "string", "object"))
     }
     for fact in memory.of("value_difference"):
         path = str(fact["path"])

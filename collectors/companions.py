@@ -18,6 +18,7 @@ from mlx_diagnose.collectors.companion_expressions import UNDECIDED
 from mlx_diagnose.collectors.companion_flow import CompanionFlow, Wish
 from mlx_diagnose.collectors.companion_values import Key, Place
 from mlx_diagnose.collectors.config import value_at
+from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.source_world import World
 from mlx_diagnose.collectors.target import cached_snapshot, is_repo_id
@@ -183,18 +184,37 @@ def collect(
         if repo not in reached or asked["outcome"] != "found":
             reached[repo] = asked
     known = {companion.name for companion in found if companion.what == "repo"}
+    frames = [
+        (frame.file, frame.line, frame.function) for link in run.chain for frame in ExceptionDoc.from_json(link).frames
+    ]
     for companion in found:
         if companion.name == model:
             continue
         met = reached.get(companion.name) if companion.what == "repo" else None
         ahead = met is None and _is_ahead(companion, run, started)
-        _assert(memory, companion, met, state_of(companion, directory, environ), ahead, offline_by_us)
+        broke = _broke(companion, frames)
+        _assert(memory, companion, met, state_of(companion, directory, environ), ahead, offline_by_us, broke=broke)
     for name, reach in reached.items():
         if name not in known:
             companion = Companion(
                 "repo", name, reach["stage"], reach["file"] or "", reach["line"] or 0, "", 0, "", False, False
             )
             _assert(memory, companion, reach, state_of(companion, directory, environ), False, offline_by_us, "live")
+
+
+def _broke(companion: Companion, frames: Iterable[tuple[str, int | None, str]]) -> bool:
+    """Whether a failure left the line that reads it, or the rest of a function that only reads it for the family."""
+    own = (companion.by_file, companion.by_line) != (companion.file, companion.line)
+    name = companion.reader.rpartition(".")[2]
+    return companion.stage is not None and any(
+        file == companion.file
+        and line is not None
+        and (
+            line == companion.line
+            or (own and name == "from_pretrained" and function.rpartition(".")[2] == name and line > companion.line)
+        )
+        for file, line, function in frames
+    )
 
 
 def _is_ahead(companion: Companion, run: LoadRun, started: bool) -> bool:
@@ -215,6 +235,8 @@ def _assert(
     ahead: bool,
     offline_by_us: bool,
     found_by: str | None = None,
+    *,
+    broke: bool = False,
 ) -> None:
     if reach is not None and reach["outcome"] not in ("found", "not-cached"):
         state = "not-cached" if state != "cached" else state
@@ -244,6 +266,7 @@ def _assert(
         tested=companion.tested,
         swallowed=companion.swallowed,
         ahead=ahead,
+        broke=broke,
         offline_by_us=offline_by_us and state in ("not-cached", "partial"),
     )
 

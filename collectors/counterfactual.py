@@ -107,7 +107,9 @@ def _made_up(edit: Edit, config: Mapping[str, Any]) -> bool:
     if edit.operation == "add":
         return True
     old = _value(config, edit)
-    return edit.operation == "replace" and (isinstance(old, bool) or (type(old) is int and old <= 0))
+    return edit.operation == "replace" and (
+        old is None or isinstance(old, (bool, str, dict)) or (type(old) is int and old <= 0)
+    )
 
 
 def _nudged(candidate: Candidate, config: Mapping[str, Any]) -> list[Candidate]:

@@ -21,6 +21,7 @@ _WANTS = re.compile(
 )
 #: Mappings in model code that are not configs.
 _NO_CONFIG = re.compile(r"weight|state|environ|tensor|cache|voice|speaker|token|vocab|sanitized|buffers", re.IGNORECASE)
+_OF_MAPPINGS = frozenset(dir(dict))
 _WORD = re.compile(r"""["'`](?P<quoted>[A-Za-z_][\w.]*)["'`]|\b(?P<plain>[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)\b""")
 
 
@@ -112,6 +113,9 @@ def _null_section(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
                 if wanted not in steps:
                     continue
                 before = steps[: steps.index(wanted)]
+                if not before and wanted in _OF_MAPPINGS:
+                    # ``params.items()`` in a reader of any section: which one is null, another frame may tell.
+                    continue
                 # Nothing between the config and the attribute: the whole config object is None.
                 steps = before or steps[: steps.index(wanted) + 1]
             if not steps or (expression.called and wanted is None):

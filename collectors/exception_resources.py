@@ -130,6 +130,13 @@ def _wanted_path(doc: ExceptionDoc) -> str | None:
     placed = re.match(r"(?P<name>[\w.\-]+\.\w+) (?:was )?not found (?:at|in|under) (?P<directory>/.+)", doc.message)
     if placed:
         return os.path.join(placed["directory"].strip(), placed["name"])
+    # transformers, of a feature extractor or processor that is to be made from a directory.
+    lacking = re.search(
+        r"'(?P<directory>/[^']+)' is the correct path to a directory containing an? (?P<name>[\w.\-]+) file",
+        doc.message,
+    )
+    if lacking and os.path.isdir(lacking["directory"]) and not os.path.exists(os.path.join(*lacking.groups())):
+        return os.path.join(*lacking.groups())
     config = re.match(r"Config not found at (?P<directory>.+)", doc.message)
     if config:  # mlx_audio/utils.py::load_config
         return os.path.join(config["directory"].strip(), "config.json")

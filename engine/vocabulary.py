@@ -1010,6 +1010,7 @@ _KINDS = (
         tested=_b("the code asks first whether it is there, or comes here only on some way"),
         swallowed=_b("the code goes on after a failure"),
         ahead=_b("the load was not run, or ended before it came there"),
+        broke=_b("the failure of the load left the code that reads it"),
         offline_by_us=_b("it could not be fetched only because the probe is offline"),
     ),
     _kind(

@@ -1,0 +1,86 @@
+"""Models broken as they are at users' sites: the first error names what was broken, and its fix is proven where it can be."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlx_diagnose.engine.model import Finding, Report
+from mlx_diagnose.engine.options import Options
+from mlx_diagnose.engine.pipeline import diagnose
+from tests.specimens import make_specimen
+from tests.specimens.hub import snapshot
+from tests.specimens.recipe import Specimen
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Finding]]:
+    """The errors of a family's specimen of which the files or the config were changed, roots only."""
+
+    def make(
+        family: str,
+        config: Callable[[dict[str, Any]], object] = lambda config: None,
+        files: Callable[[Specimen], object] = lambda specimen: None,
+    ) -> list[Finding]:
+        specimen = make_specimen(family, tmp_path)
+        data = json.loads((specimen.path / "config.json").read_text(encoding="utf-8"))
+        config(data)
+        (specimen.path / "config.json").write_text(json.dumps(data, indent=2), encoding="utf-8")
+        files(specimen)
+        for name, value in specimen.environment.items():
+            monkeypatch.setenv(name, value)
+        report: Report = diagnose(Options(model=str(specimen.path)))
+        return [finding for finding in report.findings if finding.severity == "error" and finding.root]
+
+    return make
+
+
+def subjects(finding: Finding) -> list[str]:
+    return [subject.name for subject in finding.subjects]
+
+
+def test_null_in_the_place_of_a_size_gets_the_size_of_the_checkpoint(broken: Callable[..., list[Finding]]) -> None:
+    (found,) = broken("soprano", lambda config: config.update(intermediate_size=None))
+    assert (found.failure_class, subjects(found)) == ("config/wrong-type", ["intermediate_size"])
+    (fix,) = found.fixes
+    assert (fix.applicability, fix.config_patch[0]["value"]) == ("verified", 128)
+
+
+@pytest.mark.long
+def test_a_section_with_nothing_in_it_is_a_section_that_is_lacking(broken: Callable[..., list[Finding]]) -> None:
+    (found,) = broken("higgs_audio_v3", lambda config: config.update(text_config={}))
+    assert (found.failure_class, subjects(found)) == ("config/missing-section", ["text_config"])
+
+
+@pytest.mark.long
+def test_a_null_section_is_named_and_not_the_method_that_is_called_on_it(
+    broken: Callable[..., list[Finding]],
+) -> None:
+    (found,) = broken("echo_tts", lambda config: config.update(sampler=None))
+    assert (found.failure_class, subjects(found)) == ("config/wrong-type", ["sampler"])
+
+
+@pytest.mark.long
+def test_a_tokenizer_that_is_a_pointer_is_the_file_that_is_named(broken: Callable[..., list[Finding]]) -> None:
+    def pointer(specimen: Specimen) -> None:
+        text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+        (specimen.path / "checkpoints" / "tokenizer.json").write_text(text, encoding="utf-8")
+
+    (found,) = broken("confucius4", files=pointer)
+    assert (found.failure_class, subjects(found)) == ("component/incompatible", ["checkpoints/tokenizer.json"])
+
+
+@pytest.mark.long
+def test_a_companion_with_a_page_in_the_place_of_its_config_is_named(broken: Callable[..., list[Finding]]) -> None:
+    def page(specimen: Specimen) -> None:
+        file = snapshot(specimen.hub, "bert-base-multilingual-cased") / "tokenizer_config.json"
+        os.unlink(file)
+        file.write_text("<html>not found</html>", encoding="utf-8")
+
+    (found,) = broken("bark", files=page)
+    assert (found.failure_class, subjects(found)) == ("component/incompatible", ["bert-base-multilingual-cased"])
