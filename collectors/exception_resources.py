@@ -29,6 +29,15 @@ _NATIVE: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("abi-mismatch", re.compile(r"version `(?P<library>(?:GLIBC|GLIBCXX|CXXABI)_[\d.]+)' not found")),
     ("no-backend", re.compile(r"^\[(?P<library>[\w:]+)\] .*\b(?:[Nn]o|without) (?:\w+ )?back-?end")),
     ("no-backend", re.compile(r"^\[(?P<library>[\w:]+)\] .*back-?end is not available")),
+    (
+        "missing-kernel",
+        re.compile(r"^\[metal::Device\] Unable to (?:load|create|build) .*?(?P<library>[\w.]+)\s*$", re.M),
+    ),
+    (
+        "missing-kernel",
+        re.compile(r"^\[metal::Device\] Unable to (?P<library>build metal library|load (?:function|kernel))"),
+    ),
+    ("missing-kernel", re.compile(r"Function (?P<library>\w+) was not found in the (?:metal )?library")),
 )
 _WANTED_FILE = (
     # sentencepiece, whose errors are those of absl.
@@ -78,7 +87,7 @@ def _native_error(scene: Scene, doc: ExceptionDoc, at: Provenance) -> bool:
 
 def _package(doc: ExceptionDoc, what: str) -> str | None:
     """The distribution whose compiled part it is."""
-    if what == "no-backend":
+    if what in ("no-backend", "missing-kernel"):
         return "mlx"
     path = doc.attribute("path") or next(iter(re.findall(r"/\S*?(?:site|dist)-packages/[^\s:',)]+", doc.message)), None)
     if path:
@@ -105,6 +114,9 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         return
     frame = doc.innermost
     in_model, in_package = _inside(scene.model_directory, path), origin_of(path)
+    if scene.model_directory is None and in_package.package is None and os.path.isabs(path):
+        # Of a pasted text the directory is not known: a snapshot of the hub is one, and model code reads its own.
+        in_model = "/snapshots/" in path or any(origin_of(at.file).is_model_code for at in doc.frames)
     if not os.path.isabs(path) and "/" not in path:
         # A bare name is looked for in the model's directory by everything that speaks so.
         in_model = True

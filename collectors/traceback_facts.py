@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlx_diagnose.collectors import exceptions, release_defects, traceback_tensors
@@ -11,6 +12,7 @@ from mlx_diagnose.collectors.release_defects import Circumstances, possible_vers
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.traceback_environment import Told, environment_in
 from mlx_diagnose.collectors.traceback_model import Model, hub_request, model_in
+from mlx_diagnose.collectors.traceback_remains import Complaint
 from mlx_diagnose.collectors.traceback_stage import passed_before, stage_of
 from mlx_diagnose.collectors.traceback_text import Pasted
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -71,7 +73,7 @@ def collect(memory: WorkingMemory, pasted: Pasted, reading: Reading) -> None:
     _resolution(memory, reading, circumstances)
     if reading.chain:
         traceback_tensors.collect(memory, reading.chain[0].message, reading.stage or "unknown")
-    for complaint in pasted.complaints:
+    for complaint in (*pasted.complaints, *_failed_build(pasted, reading)):
         memory.add(
             "installer_error",
             Provenance(_NAME, line=complaint.line),
@@ -84,6 +86,19 @@ def collect(memory: WorkingMemory, pasted: Pasted, reading: Reading) -> None:
     release_defects.collect(
         memory, reading.chain, circumstances, [complaint.message for complaint in pasted.complaints]
     )
+
+
+#: Frames of the build of a package.
+_BUILDING = re.compile(r"/setuptools/build_meta\.py$|/pyproject_hooks/|(^|/)setup\.py$")
+
+
+def _failed_build(pasted: Pasted, reading: Reading) -> Iterator[Complaint]:
+    """The complaint that an installer would end a failed build with, where the text has the traceback alone."""
+    if any(complaint.what == "build-failed" for complaint in pasted.complaints):
+        return
+    doc = next((doc for doc in reading.chain if any(_BUILDING.search(frame.file) for frame in doc.frames)), None)
+    if doc is not None:
+        yield Complaint("pip", "build-failed", clean(f"{doc.type}: {doc.message}", 500))
 
 
 def _target(memory: WorkingMemory, reading: Reading) -> None:
@@ -135,13 +150,15 @@ def _environment(memory: WorkingMemory, told: Told) -> None:
 def _reach(memory: WorkingMemory, reading: Reading) -> None:
     """The request to the hub that ended the load. Without the repository's name the exception has to speak for it."""
     request = hub_request(reading.chain)
-    if request is None or request.repo is None or reading.stage is None:
+    if request is None or request.repo is None:
+        return
+    if reading.stage is None and request.outcome != "refused":
         return
     frame = request.frame
     memory.add(
         "reach",
         Provenance(_NAME, file=frame.file if frame else None, line=frame.line if frame else None),
-        stage=reading.stage,
+        stage=reading.stage or "unknown",
         what="hub",
         target=clean(request.repo, 300),
         outcome=request.outcome,

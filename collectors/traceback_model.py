@@ -25,6 +25,7 @@ _CALL = re.compile(
 )
 _OPTION = re.compile(r"\s--?model(?:[-_](?:path|name))?[ =][\"']?(?P<name>[^\s\"']{1,300})")
 _SNAPSHOT = re.compile(r"[/\\]models--(?P<org>[\w.-]+?)--(?P<repo>[\w.-]+)[/\\]snapshots[/\\]")
+_GATED = re.compile(rf"gated repo\W+(?P<id>{_ID})")
 _URL = re.compile(
     rf"https?://[\w.-]+(?::\d+)?/(?:api/)?(?:models/)?(?P<id>{_ID})(?=/(?:resolve|revision|tree|blob)/|[\s'\".,]|$)"
 )
@@ -174,8 +175,9 @@ def _texts(chain: Iterable[ExceptionDoc]) -> Iterator[str]:
 
 
 def _url(chain: Iterable[ExceptionDoc]) -> str | None:
-    found = (_URL.search(doc.message[:4000]) for doc in chain)
-    return next((match["id"] for match in found if match and not match["id"].startswith("docs/")), None)
+    found = (pattern.search(doc.message[:4000]) for pattern in (_URL, _GATED) for doc in chain)
+    names = (match["id"].rstrip(".") for match in found if match)
+    return next((name for name in names if not name.startswith("docs/")), None)
 
 
 def _literal_id(frame: Frame) -> str | None:

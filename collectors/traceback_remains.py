@@ -133,6 +133,20 @@ def crash_in(lines: Sequence[str]) -> Crash | None:
     return None
 
 
+_UNCAUGHT = re.compile(
+    r"uncaught exception of type (?:\w+::)*\w+: (?P<message>\S.*)|^\s*what\(\): +(?P<what>\S.*)", re.MULTILINE
+)
+
+
+def uncaught_in(lines: Sequence[str]) -> LoneException | None:
+    """The exception of C++ that ended a process, with the one that Python makes of its kind."""
+    for index in range(len(lines) - 1, -1, -1):
+        found = _UNCAUGHT.search(lines[index][:2000])
+        if found:
+            return LoneException(index, "RuntimeError", found["message"] or found["what"])
+    return None
+
+
 def _dumped(lines: Sequence[str], near: int) -> tuple[Frame, ...]:
     """The frames of the current thread in a dump of faulthandler, which stands before or after ``near``."""
     dumps = ((at, patterns.DUMP.match(line)) for at, line in enumerate(lines))
@@ -171,26 +185,53 @@ _COMPLAINTS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ),
     ("pip", "build-failed", re.compile(r"error: subprocess-exited-with-error")),
     ("uv", "no-release", re.compile(rf"Because {_PACKAGE} was not found in the package registry")),
+    (
+        "uv",
+        "python-version",
+        re.compile(
+            r"the (?:current|requested) Python version .{0,40}does not satisfy .{0,80} and "
+            rf"{_PACKAGE} depends on Python"
+        ),
+    ),
     ("uv", "conflict", re.compile(r"No solution found when resolving")),
     ("uv", "build-failed", re.compile(rf"Failed to (?:download and )?build `{_PACKAGE}`")),
 )
 _MARKS = re.compile(r"ERROR|error|×|╰|Because|No solution|Failed|Cannot install|No matching|requires a different")
 
 
+#: In the list of what pip found to conflict: who asks, and for what.
+_DEPENDS = re.compile(rf"^\s+\S+ \S+ depends on {_PACKAGE}")
+
+
+def _only_wanted(lines: Sequence[str]) -> tuple[str, str] | None:
+    """What all of the conflicting requirements ask for, package and requirement, where that is one and the same."""
+    found = [match for line in lines if (match := _DEPENDS.search(line[:2000]))]
+    packages = {match["package"] for match in found}
+    return (found[0]["package"], found[0]["requirement"]) if len(packages) == 1 else None
+
+
 def complaints_in(lines: Sequence[str]) -> Iterator[Complaint]:
-    """What installers complain of in ``lines``, each kind of complaint about a package once."""
+    """What installers complain of in ``lines``, each kind of complaint about a package once.
+
+    A conflict is about what all releases of the asked-for package want and none can have, where that is one thing.
+    """
     seen = set()
+    wanted = _only_wanted(lines)
     for index, line in enumerate(lines):
         if not _MARKS.search(line[:2000]):
             continue
+        # uv breaks its sentences at the width of the terminal.
+        text = " ".join(part.strip()[:500] for part in lines[index : index + 4]) if "Because" in line else line[:2000]
         for tool, what, words in _COMPLAINTS:
-            found = words.search(line[:2000])
+            found = words.search(text)
             if found is None:
                 continue
             parts = found.groupdict()
             package = (parts.get("package") or "").rstrip(".,'`") or None
+            requirement = (parts.get("requirement") or "").rstrip(".,'`") or None
+            if what == "conflict" and wanted is not None:
+                package, requirement = wanted
             if (what, package) not in seen:
                 seen.add((what, package))
-                requirement = (parts.get("requirement") or "").rstrip(".,'`") or None
                 yield Complaint(tool, what, clean(line.strip(), _DETAIL), package, requirement, index + 1)
             break

@@ -18,7 +18,14 @@ from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
 from mlx_diagnose.collectors.pasted_lines import plain_lines
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.traceback_reader import Block, Reader, file_name
-from mlx_diagnose.collectors.traceback_remains import Complaint, Crash, complaints_in, crash_in, lone_exception
+from mlx_diagnose.collectors.traceback_remains import (
+    Complaint,
+    Crash,
+    complaints_in,
+    crash_in,
+    lone_exception,
+    uncaught_in,
+)
 
 #: What stands for the type of an exception whose last line was cut off.
 CUT_OFF = "<cut off>"
@@ -65,6 +72,8 @@ def parse(text: str) -> Pasted:
     if not documents and crash is None:
         found = lone_exception(lines)
         documents = _documents(Reader().alone(found, lines)) if found is not None else ()
+    elif not documents and crash is not None and (thrown := uncaught_in(lines)) is not None:
+        documents = (document(thrown.type, thrown.message, crash.frames),)
     return Pasted(tuple(lines), documents, crash, complaints, max(0, len(chains) - 1))
 
 

@@ -872,7 +872,7 @@ _KINDS = (
         "exceptions",
         "A compiled library did not load or was built against another version.",
         stage=_s("stage"),
-        what=_s("missing-library, missing-symbol, abi-mismatch or no-backend"),
+        what=_s("missing-library, missing-symbol, abi-mismatch, no-backend or missing-kernel"),
         library=_so("file or symbol"),
         package=_so("distribution that needs it"),
         message=_s("the text"),

@@ -396,6 +396,11 @@ def test_installers() -> None:
     ).complaints
     assert (told.tool, told.what, told.package, told.requirement) == ("pip", "no-release", "misaki", "misaki>=0.8.2")
     (told,) = parse(
+        "ERROR: Cannot install a==1 and a==2 because these package versions have conflicting dependencies.\n"
+        "The conflict is caused by:\n    a 1 depends on b>=2\n    a 2 depends on b>=2\n"
+    ).complaints
+    assert (told.what, told.package, told.requirement) == ("conflict", "b", "b>=2")
+    (told,) = parse(
         "  × No solution found when resolving dependencies:\n  ╰─▶ Because a depends on b>=2 ..."
     ).complaints
     assert (told.tool, told.what) == ("uv", "conflict")

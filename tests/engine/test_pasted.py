@@ -209,6 +209,84 @@ KNOWN = {
         f"{SITE}/mlx_audio/utils.py",
     ),
     "killed": ("zsh: killed     python speak.py", None, "memory/insufficient", "memory"),
+    "kernel": (
+        "libc++abi: terminating due to uncaught exception of type std::runtime_error: "
+        "[metal::Device] Unable to load kernel depthwise_conv_1d_float16\nzsh: abort      python speak.py",
+        None,
+        "dependency/backend",
+        "mlx",
+    ),
+    "metal-memory": (
+        "libc++abi: terminating due to uncaught exception of type std::runtime_error: [METAL] Command buffer "
+        "execution failed: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)",
+        None,
+        "memory/insufficient",
+        "memory",
+    ),
+    "dequantize": ("RuntimeError: dequantize dimension mismatch", None, "quantization/mismatch", "quantization"),
+    "gated": (
+        traceback(
+            "OSError: You are trying to access a gated repo.\n"
+            "Make sure to have access to it at https://huggingface.co/org/Tokenizer-1B.\n401 Client Error.",
+            '  File "/me/generator.py", line 25, in load\n    tokenizer = AutoTokenizer.from_pretrained(name)\n',
+        ),
+        None,
+        "hub/companion-unavailable",
+        "org/Tokenizer-1B",
+    ),
+    "codec-file": (
+        traceback(
+            "FileNotFoundError: [Errno 2] No such file or directory: "
+            "'/me/hub/models--org--voice/snapshots/0a1b/audiovae.pth'",
+            frame(f"{TTS}/voxcpm/voxcpm.py", "post_load_hook", "state = torch.load(path)"),
+        ),
+        "post_load",
+        "component/missing",
+        "audiovae.pth",
+    ),
+    "path": (
+        traceback(
+            "TypeError: types.SimpleNamespace() argument after ** must be a mapping, not PosixPath",
+            frame("mlx_audio/codec/models/vocos/vocos.py", "from_hparams", "config = SimpleNamespace(**config)"),
+        ),
+        "post_load",
+        "code/init-error",
+        f"{SITE}/mlx_audio/codec/models/vocos/vocos.py",
+    ),
+    "tokenizer-property": (
+        traceback(
+            "NotImplementedError",
+            frame("mlx_audio/stt/models/voxtral/voxtral.py", "post_load_hook", "AutoProcessor.from_pretrained(path)"),
+            frame("transformers/tokenization_utils_base.py", "added_tokens_decoder", "raise NotImplementedError()"),
+        ),
+        "post_load",
+        "dependency/removed-api",
+        "transformers",
+    ),
+    "build": (
+        traceback(
+            "FileNotFoundError: [Errno 2] No such file or directory: 'requirements.txt'",
+            frame("setuptools/build_meta.py", "run_setup", "exec(code, locals())"),
+            '  File "<string>", line 16, in <module>\n',
+        ),
+        None,
+        "dependency/packaging",
+        "requirements.txt",
+    ),
+    "pip-conflict": (
+        "The conflict is caused by:\n    mlx-audio 0.2.3 depends on misaki>=0.8.2\n"
+        "    mlx-audio 0.1.0 depends on misaki>=0.8.2\nERROR: ResolutionImpossible: for help visit https://pip.pypa.io",
+        None,
+        "dependency/missing-module",
+        "misaki",
+    ),
+    "uv-python": (
+        "  × No solution found when resolving dependencies:\n  ╰─▶ Because the current Python version (3.13.1) does "
+        "not satisfy\n      Python>=3.8,<3.13 and misaki>=0.8.2,<=0.9.4 depends on Python>=3.8,<3.13, ...",
+        None,
+        "dependency/missing-module",
+        "misaki",
+    ),
     "pip": ("ERROR: No matching distribution found for misaki>=0.8.2", None, "dependency/missing-module", "misaki"),
     "uv": ("  × No solution found when resolving dependencies:", None, "dependency/version-conflict", "uv"),
 }
