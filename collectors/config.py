@@ -34,7 +34,7 @@ MAX_LIST = 32
 
 _LFS = b"version https://git-lfs.github.com/spec/"
 #: Files that hold the configuration in other layouts of a model repository.
-_ALTERNATIVES = (
+ALTERNATIVES = (
     "params.json",
     "config.yaml",
     "config.yml",
@@ -295,7 +295,7 @@ def _alternative(directory: Path) -> str | None:
     for name in names:
         if name != NAME and name.lower() == NAME:
             return clean(name)
-    for name in _ALTERNATIVES:
+    for name in ALTERNATIVES:
         if name in names:
             return name
     for name in names:

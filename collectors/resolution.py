@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlx_diagnose.collectors.config import ALTERNATIVES, NAME
 from mlx_diagnose.collectors.name_resolution import (
     declared_type,
     effective_type,
@@ -15,12 +17,15 @@ from mlx_diagnose.collectors.name_resolution import (
     resolver_of,
 )
 from mlx_diagnose.collectors.probes import installed
+from mlx_diagnose.collectors.syntax import parse
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.type_candidates import Candidate, candidates
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Fact, Provenance
 
 _NAME = "resolution"
+#: Source files of one codec that are read.
+_MOST_FILES = 100
 
 
 def collect(
@@ -51,6 +56,21 @@ def collect(
         return
     resolution = _assert_resolution(memory, mlx_audio_dir, category, directory_name, config or {}, seen)
     _assert_candidates(memory, mlx_audio_dir, category, config or {}, resolution)
+    if category == "codec" and resolution["family_exists"]:
+        _assert_config_reads(memory, mlx_audio_dir / category / "models" / str(resolution["resolved"]))
+
+
+def _assert_config_reads(memory: WorkingMemory, package: Path) -> None:
+    """Which files that hold a config the code of a codec names: no loader that they share reads one for them."""
+    for file in sorted(package.rglob("*.py"))[:_MOST_FILES]:
+        try:
+            tree = parse(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, SyntaxError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and node.value in (NAME, *ALTERNATIVES):
+                at = Provenance(_NAME, file=str(file), line=node.lineno)
+                memory.add("config_read", at, file=str(node.value), family=package.name)
 
 
 def _assert_loader(memory: WorkingMemory, mlx_audio_dir: Path | None, seen: Mapping[str, Any]) -> None:

@@ -525,6 +525,13 @@ _KINDS = (
         duplicate_keys=_so("dotted paths of keys given more than once, comma separated; the last one counts"),
     ),
     _kind(
+        "config_read",
+        "resolution",
+        "A file that may hold a config, named by the code of the codec that is loaded.",
+        file=_s("its name"),
+        family=_s("the codec"),
+    ),
+    _kind(
         "config_key",
         "config",
         "A key of config.json.",

@@ -56,6 +56,11 @@ class CodecLoader(Loader):
                 # Before anything is built, from_pretrained reads its config.
                 self.clock.failed = "config"
             raise
+        except Exception:
+            if self.clock.failed is None and "construct" not in self.clock.entered:
+                # Weights may be read before anything is built: what fails behind them is not sanitize.
+                self.clock.failed = "construct"
+            raise
 
     def _family(self, path: str) -> str:
         """The family of the codec at ``path``. Raises ValueError where mlx-audio has none."""

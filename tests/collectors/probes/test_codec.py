@@ -12,6 +12,7 @@ import pytest
 from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.specimen import write_safetensors
 from tests.specimens import make_specimen
 from tests.specimens.hub import snapshot
 
@@ -64,6 +65,19 @@ def test_a_codec_without_a_config_fails_at_its_config(codec: Callable[..., Path]
     report = examine(model)
     assert failed(report) == ["config"]
     assert report.findings[0].failure_class == "config/absent"
+
+
+def test_a_codec_that_reads_another_config_does_not_lack_config_json(tmp_path: Path) -> None:
+    model = tmp_path / "vocos-mel-24khz"
+    model.mkdir()
+    (model / "config.yaml").write_text("backbone: {class_path: vocos.models.VocosBackbone}\n", encoding="utf-8")
+    assert not [found for found in examine(model).findings if found.failure_class.startswith("config/absent")]
+    (model / "config.yaml").unlink()
+    write_safetensors(model / "model.safetensors", {"head.out.bias": ("F32", (4,))})
+    report = examine(model)
+    first = report.findings[0]
+    assert (first.failure_class, first.subjects[0].name) == ("component/missing", "config.yaml")
+    assert not [found for found in report.findings if found.failure_class == "config/absent"]
 
 
 def test_a_name_that_is_no_codec_is_unsupported(codec: Callable[..., Path]) -> None:
