@@ -9,6 +9,7 @@ from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
 from mlx_diagnose.collectors.exception_scene import Scene
 from mlx_diagnose.collectors.knowledge import canonical, distribution_of
 from mlx_diagnose.collectors.origins import origin_of
+from mlx_diagnose.collectors.released_files import as_released
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.model import Provenance
 from mlx_diagnose.knowledge_base import data as knowledge_base
@@ -21,7 +22,7 @@ _NO_MODULE_ATTRIBUTE = re.compile(
     r"(?P<partial>partially initialized )?module '?(?P<module>[\w.]+)'? has no attribute '?(?P<name>\w+)'?"
 )
 #: Objects whose attributes are what data made of them: a name that one lacks says nothing of its package.
-_MADE_OF_DATA = re.compile(r"^(?:mlx\.(?!core\.)|builtins\.|types\.|__main__\.)|Config$")
+_MADE_OF_DATA = re.compile(r"^(?:mlx_audio\.|mlx\.(?!core\.)|builtins\.|types\.|__main__\.)|Config$")
 #: transformers' refusal of a class whose back end is missing (``utils/import_utils.py::requires_backends``).
 _BACKEND = re.compile(
     r"\b\w+ requires (?:the )?(?:\W+ )?(?P<library>[A-Za-z][\w-]*)(?: library)?[^\n]*?\b(?:was|were) not found\b"
@@ -129,20 +130,34 @@ def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:
 
 
 def _missing_member(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
-    """A class of another package than the one that asks it lacks a method or an attribute."""
+    """A class of another package than the one that asks it, or a class of mlx-audio itself, lacks a name."""
     owner, name, frame = doc.attribute("obj_class"), doc.attribute("name"), doc.innermost
     if owner is None or name is None or frame is None or f"has no attribute '{name}'" not in doc.message:
         return
     asked_itself = doc.attributes.get("obj_is_class") == 1
     top = owner.split(".")[0]
-    if top in sys.stdlib_module_names or top == "mlx_audio" or (not asked_itself and _MADE_OF_DATA.search(owner)):
+    if top in sys.stdlib_module_names or (not asked_itself and _MADE_OF_DATA.search(owner)):
         return
     asks = origin_of(frame.file)
-    if asks.kind != "stdlib" and asks.package != distribution_of(owner):
-        _missing_name(scene, doc, at, owner, name, circular=False)
+    if asks.kind != "stdlib" and (asks.package != distribution_of(owner) or top == "mlx_audio"):
+        _missing_name(scene, doc, at, owner, name, circular=False, of_class=True)
 
 
-def _missing_name(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str, name: str, *, circular: bool) -> None:
+def _altered(scene: Scene, frame: Frame | None) -> bool:
+    """The file that asks is not as it was published; if it is, the release itself lacks what it asks for."""
+    return frame is not None and scene.sources.local and as_released(frame.file, "mlx_audio") is False
+
+
+def _missing_name(
+    scene: Scene,
+    doc: ExceptionDoc,
+    at: Provenance,
+    module: str,
+    name: str,
+    *,
+    circular: bool,
+    of_class: bool = False,
+) -> None:
     frame = doc.innermost
     internal = module.split(".")[0] == "mlx_audio"
     package = "mlx-audio" if internal else distribution_of(module)
@@ -163,6 +178,8 @@ def _missing_name(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str, 
         circular=circular,
         internal=internal,
         expected_package=expected,
+        of_class=of_class,
+        altered=internal and _altered(scene, frame),
     )
 
 

@@ -873,6 +873,8 @@ _KINDS = (
         circular=_b("the module was only partially initialised"),
         internal=_b("the module belongs to mlx-audio itself"),
         expected_package=_so("the distribution that should provide the module, where ``package`` stands in its place"),
+        of_class=_b("it is a class that lacks the name"),
+        altered=_b("of mlx-audio itself: the file that asks is not the one that its installer wrote"),
     ),
     _kind(
         "native_error",

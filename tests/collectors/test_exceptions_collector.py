@@ -320,10 +320,16 @@ def test_a_class_of_another_package_lacks_a_name() -> None:
     ]
 
 
+def test_a_class_of_mlx_audio_lacks_what_its_loader_asks_for() -> None:
+    doc = _no_member("mlx_audio.lid.models.x.ModelConfig", "from_dict", itself=True, file=f"{_SITE}/mlx_audio/utils.py")
+    (fact,) = _facts(doc).of("missing_name")
+    assert (fact["internal"], fact["of_class"], fact["package"], fact["altered"]) == (True, True, "mlx-audio", False)
+
+
 @pytest.mark.parametrize(
     ("owner", "itself", "file"),
     [
-        ("mlx_audio.tts.models.x.x.Model", True, "mlx_audio/tts/models/x/x.py"),
+        ("mlx_audio.tts.models.x.x.Model", False, "mlx_audio/tts/models/x/x.py"),
         ("mlx.nn.layers.linear.Linear", False, "mlx_audio/tts/models/x/x.py"),
         ("builtins.NoneType", False, "mlx_audio/tts/models/x/x.py"),
         ("argparse.Namespace", False, "mlx_audio/tts/models/x/x.py"),
