@@ -13,6 +13,7 @@ import pytest
 from mlx_diagnose.engine.model import Finding, Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
+from mlx_diagnose.engine.specimen import write_safetensors
 from tests.specimens import make_specimen
 from tests.specimens.hub import snapshot
 from tests.specimens.recipe import Specimen
@@ -84,3 +85,14 @@ def test_a_companion_with_a_page_in_the_place_of_its_config_is_named(broken: Cal
 
     (found,) = broken("bark", files=page)
     assert (found.failure_class, subjects(found)) == ("component/incompatible", ["bert-base-multilingual-cased"])
+
+
+def test_a_part_whose_tensors_and_whose_file_are_not_there_is_told_by_the_file(
+    broken: Callable[..., list[Finding]],
+) -> None:
+    def without_codec(specimen: Specimen) -> None:
+        kept = {name: tensor for name, tensor in specimen.tensors.items() if not name.startswith("audio_vae.")}
+        write_safetensors(specimen.path / "model.safetensors", kept)
+
+    (found,) = broken("voxcpm", files=without_codec)
+    assert (found.failure_class, subjects(found)) == ("component/missing", ["audiovae.pth", "audio_vae"])
