@@ -97,13 +97,27 @@ def name_parts(name: str, all_parts: bool) -> list[str]:
     return [part for part in parts if part]
 
 
+#: Keys that tell MiMo Audio from the language model that its config names (``model_type_from_config``).
+MIMO_KEYS = {
+    "speech_vocab_size",
+    "speech_zeroemb_idx",
+    "input_local_layers",
+    "local_layers",
+    "group_size",
+    "audio_channels",
+    "delay_pattern",
+}
+
+
 def effective_type(config: Mapping[str, Any]) -> str | None:
     """The type that the newest loader reads out of a config (``mlx_audio/registry.py::model_type_from_config``)."""
     declared = declared_type(config)[0]
     if declared is None and {"flow_lm", "mimi"} <= config.keys():
         return "pocket_tts"
     architectures = config.get("architectures")
-    if declared in (None, "qwen2") and isinstance(architectures, list) and "MiMoAudioModel" in architectures:
+    if declared in (None, "qwen2") and (
+        (isinstance(architectures, list) and "MiMoAudioModel" in architectures) or config.keys() >= MIMO_KEYS
+    ):
         return "mimo_audio"
     if declared == "llama" and "acoustic_dim" in config:
         return "tada"  # mlx_audio/utils.py::base_load_model

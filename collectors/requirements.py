@@ -103,10 +103,11 @@ def _holds(requirement: Requirement, environment: Mapping[str, str], extra: str)
         return False
 
 
-def extras(distribution: Distribution) -> dict[str, str]:
+def extras(distribution: Distribution, category: str | None = None) -> dict[str, str]:
     """What the extras of ``distribution`` require, those for its developers left out: package to extra.
 
-    Of several extras with the same package, that of a model category counts, else the first.
+    Of several extras with the same package, that of ``category`` counts, else that of another model category, else
+    the first.
     """
     from packaging.requirements import InvalidRequirement
 
@@ -118,7 +119,7 @@ def extras(distribution: Distribution) -> dict[str, str]:
                 name = canonical(_parsed(text).name)
             except InvalidRequirement:
                 continue
-            if extra[1] in _CATEGORY_EXTRAS and found.get(name) not in _CATEGORY_EXTRAS:
+            if extra[1] == category or (extra[1] in _CATEGORY_EXTRAS and found.get(name) not in _CATEGORY_EXTRAS):
                 found[name] = extra[1]
             found.setdefault(name, extra[1])
     return found

@@ -19,7 +19,7 @@ from mlx_diagnose.collectors.name_resolution import (
 from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.syntax import parse
 from mlx_diagnose.collectors.text import clean
-from mlx_diagnose.collectors.type_candidates import Candidate, candidates
+from mlx_diagnose.collectors.type_candidates import Candidate, candidates, later_by_marks
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Fact, Provenance
 
@@ -159,6 +159,9 @@ def _assert_candidates(
             resolution["family_exists"] and (candidate.category, candidate.family) == (category, resolution["resolved"])
         )
     ]
+    marked = effective_type(config)
+    if not resolution["family_exists"] and declared is not None and marked is not None and marked != declared:
+        found = [*filter(None, [later_by_marks(mlx_audio_dir, category, declared, marked)]), *found]
     best = _best(found)
     for candidate in found:
         memory.add(

@@ -22,12 +22,16 @@ MLX_AUDIO = "mlx-audio"
 class Surroundings:
     """The packages beside the mlx-audio that a patient imports; all of it is read when asked for."""
 
-    def __init__(self, hello: Mapping[str, Any], mlx_audio: Mapping[str, Any] | None = None) -> None:
-        """``hello`` is the patient's greeting, ``mlx_audio`` the directory and version of what it imports.
+    def __init__(
+        self, hello: Mapping[str, Any], mlx_audio: Mapping[str, Any] | None = None, category: str | None = None
+    ) -> None:
+        """``hello`` is the patient's greeting, ``mlx_audio`` the directory and version of what it imports,
+        ``category`` that of the model.
 
         A checkout on PYTHONPATH stands in front of an installed mlx-audio, whose metadata is then
         forgotten; an editable installation lies elsewhere than its metadata, but is of the same version.
         """
+        self._category = category
         self.path = [str(entry) for entry in hello.get("path") or ()]
         self.installed = Installed(self.path)
         self.requirements = Requirements(self.installed, marker_environment(hello))
@@ -58,9 +62,9 @@ class Surroundings:
 
     @cached_property
     def extras(self) -> Mapping[str, str]:
-        """Packages that only an extra of mlx-audio draws in, with that extra."""
+        """Packages that only an extra of mlx-audio draws in, with that extra, of the model's category if it can be."""
         own = self.installed.get(MLX_AUDIO)
-        return extras(own) if own is not None else {}
+        return extras(own, self._category) if own is not None else {}
 
     def package_of(self, module: str) -> str:
         """The distribution that brings ``module``, or would."""

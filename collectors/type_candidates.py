@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +58,27 @@ def _elsewhere(folder: str, category: str, declared: str) -> Iterator[Candidate]
 
 
 def _later(folder: str, category: str, declared: str) -> Iterator[Candidate]:
-    """A release that has the type, or maps it onto a family."""
+    """A release that has the type, or maps it onto a family; of the category asked for, else of any other."""
     from mlx_diagnose.knowledge_base.data import supported_since
 
-    since = supported_since(declared, category)
-    if since is None:
-        return
     version = installed.version(folder)
-    if version is not None and not _older(version, since.release):
-        return
-    yield Candidate(since.family, category, "supported-since", 1.0, since.release)
+    for other in (category, *(name for name in installed.CATEGORIES if name != category)):
+        since = supported_since(declared, other)
+        if since is not None and (version is None or _older(version, since.release)):
+            yield Candidate(since.family, other, "supported-since", 1.0, since.release)
+            return
+        if since is not None and other == category:
+            return
+
+
+def later_by_marks(mlx_audio_dir: Path, category: str, declared: str, marked: str) -> Candidate | None:
+    """The family that a config of the type ``declared`` bears the marks of, ``marked``, where only a newer release
+    has it."""
+    folder = str(mlx_audio_dir)
+    if any(marked in installed.families(folder, name) for name in installed.CATEGORIES):
+        return None
+    found = next(_later(folder, category, marked), None)
+    return replace(found, reason="marked-since") if found is not None else None
 
 
 def _older(version: str, release: str) -> bool:
@@ -92,12 +103,21 @@ def _alike(folder: str, category: str, declared: str) -> list[Candidate]:
             candidate = Candidate(family, category, "known-alias" if alias else "normalised-name", 0.97)
         elif _stem(name) == _stem(declared):
             candidate = Candidate(family, category, "known-alias" if alias else "normalised-name", 0.9)
+        elif _other_generation(name, declared):
+            continue
         else:
             score = round(fuzz.ratio(_letters(name), _letters(declared)) / 100 * 0.95, 4)
             candidate = Candidate(family, category, "similar-name", score)
         if candidate.score >= _SIMILAR * 0.95 and (family not in best or candidate.score > best[family].score):
             best[family] = candidate
     return sorted(best.values(), key=lambda c: (-c.score, c.family))[:_MAX_SIMILAR]
+
+
+def _other_generation(name: str, declared: str) -> bool:
+    """The same letters with other numbers: qwen2 is no misspelt qwen3."""
+    numbers = [re.findall(r"\d+", text) for text in (name, declared)]
+    letters = [re.sub(r"[^a-z]", "", text.lower()) for text in (name, declared)]
+    return letters[0] == letters[1] and all(numbers) and numbers[0] != numbers[1]
 
 
 def _letters(name: str) -> str:

@@ -220,7 +220,7 @@ class Examination:
 
         if run.hello is None:
             raise Skipped("the interpreter did not answer")
-        self.around = Surroundings(run.hello, run.mlx_audio)
+        self.around = Surroundings(run.hello, run.mlx_audio, run.category)
         self.packages = environment.collect(
             self.memory, hello=run.hello, backend=run.backend, directory=self.directory, around=self.around
         )

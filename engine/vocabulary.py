@@ -505,10 +505,11 @@ _KINDS = (
         family=_s("candidate family"),
         category=_s("its category"),
         reason=_s(
-            "same-name-other-category, similar-name, normalised-name, config-keys, known-alias, or supported-since"
+            "same-name-other-category, similar-name, normalised-name, config-keys, known-alias, supported-since, or "
+            "marked-since (other keys than the type tell the family)"
         ),
         score=_f("0 to 1"),
-        since=_so("the mlx-audio release that brought it, for supported-since"),
+        since=_so("the mlx-audio release that brought it, for supported-since and marked-since"),
         best=_b("the best candidate of this run"),
     ),
     # -- configuration ------------------------------------------------------------------------

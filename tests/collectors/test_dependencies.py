@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlx_diagnose.collectors import dependencies
+from mlx_diagnose.collectors.distributions import Installed
+from mlx_diagnose.collectors.requirements import extras
 from mlx_diagnose.collectors.static_patient import greeting
 from mlx_diagnose.collectors.surroundings import Surroundings, imported_directory
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -69,6 +71,13 @@ def _look(site: Path, model: str) -> WorkingMemory:
 
 def _needs(memory: WorkingMemory) -> dict[str, tuple[object, ...]]:
     return {str(f["package"]): (f["present"], f["when"], f["guarded"], f["declared"]) for f in memory.of("import_need")}
+
+
+def test_of_the_extras_that_bring_a_package_that_of_the_category_counts(site: Path) -> None:
+    _install(site, "of-extras", "0.7.0", *(f"pkg-b; extra == '{extra}'" for extra in ("all", "stt", "tts")))
+    own = Installed([str(site)]).get("of-extras")
+    assert own is not None
+    assert [extras(own, category)["pkg-b"] for category in ("tts", "stt", "vad", None)] == ["tts", "stt", "stt", "stt"]
 
 
 def test_who_declares_what_is_imported(site: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlx_diagnose.collectors.name_resolution import effective_type, name_parts, predict, resolver_of
+from mlx_diagnose.collectors.name_resolution import MIMO_KEYS, effective_type, name_parts, predict, resolver_of
 from mlx_diagnose.collectors.resolution import collect
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
@@ -190,6 +190,7 @@ def test_the_installed_loader_agrees(mlx_audio: Path) -> None:
         ({"architecture": "x"}, "x"),
         ({"flow_lm": {}, "mimi": {}}, "pocket_tts"),
         ({"model_type": "qwen2", "architectures": ["MiMoAudioModel"]}, "mimo_audio"),
+        ({"model_type": "qwen2", **dict.fromkeys(MIMO_KEYS, 8)}, "mimo_audio"),
         ({"model_type": "llama", "acoustic_dim": 3}, "tada"),
         ({"model_type": ["dia"]}, None),
         ({"architectures": 3}, None),
@@ -277,6 +278,7 @@ def test_types_that_are_no_module_names(tmp_path: Path, model_type: str) -> None
         ("CSM", "sesame", "tts", "known-alias"),
         ("kokro", "kokoro", "tts", "similar-name"),
         ("qwen3_tts", "qwen3_tts", "tts", "supported-since"),
+        ("nemotron_asr", "nemotron_asr", "stt", "supported-since"),
     ],
 )
 def test_candidates_by_name(tmp_path: Path, declared: str, family: str, category: str, reason: str) -> None:
@@ -286,6 +288,15 @@ def test_candidates_by_name(tmp_path: Path, declared: str, family: str, category
     (best,) = memory.of("type_candidate", best=True)
     assert (best["family"], best["category"], best["reason"]) == (family, category, reason)
     assert (best["since"] is not None) == (reason == "supported-since")
+
+
+def test_a_general_type_with_the_marks_of_a_family_that_came_later(tmp_path: Path) -> None:
+    package = _release(tmp_path, _REMAPPING_FIRST, {"tts": ["qwen3"], "stt": ["whisper"]}, {})
+    config = {"model_type": "qwen2", "architectures": ["MiMoAudioModel"]}
+    (found,) = _facts(package, "x", config).of("type_candidate")
+    assert (found["family"], found["category"], found["reason"]) == ("mimo_audio", "sts", "marked-since")
+    (package / "version.py").write_text('__version__ = "0.6.2"\n')
+    assert _facts(package, "x", config).of("type_candidate") == []  # nor is qwen2 a misspelt qwen3
 
 
 def test_nothing_is_suggested_for_a_type_that_resembles_none(tmp_path: Path) -> None:

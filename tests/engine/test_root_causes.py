@@ -1,4 +1,4 @@
-"""Models broken as they are at users' sites: the first error names what was broken, and its fix is proven where it can be."""
+"""Models broken as they are at users' sites: the first error names what was broken, its fix is proven if it can be."""
 
 from __future__ import annotations
 
