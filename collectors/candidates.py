@@ -58,7 +58,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _moved_sections(config, memory)
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
-    yield from _known_good(config, memory)
+    yield from _known_good(config, memory, run)
     yield from _hollow(memory)
     yield from _shares(memory)
     if not explained_otherwise(memory):
@@ -69,9 +69,11 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
 def explained_otherwise(memory: WorkingMemory) -> bool:
     """Whether the tensors differ for a reason that no number of the config has: files, order of axes, names."""
     difference = memory.one("weights_difference")
+    # A shard that is not there makes tensors missing; that others have another shape is for another reason.
+    shapes_differ = difference is not None and int(str(difference["shape"])) > 0
     most_misnamed = difference is not None and int(str(difference["missing"])) > int(str(difference["matched"]))
     return bool(
-        any(fact["absent_tensors"] != 0 for fact in memory.of("shard", present=False))
+        (lacks_shards(memory) and not shapes_differ)
         or memory.of("tensor_layout", all_shape_differences=True)
         or (
             # A few renamed tensors may as well be layers that a number of the config assigns elsewhere.
@@ -82,6 +84,11 @@ def explained_otherwise(memory: WorkingMemory) -> bool:
             )
         )
     )
+
+
+def lacks_shards(memory: WorkingMemory) -> bool:
+    """Whether tensors of the checkpoint are in files that are not there."""
+    return any(fact["absent_tensors"] != 0 or not fact["index_file"] for fact in memory.of("shard", present=False))
 
 
 def _path(dotted: str) -> Path:
@@ -175,8 +182,8 @@ def types_by_tensors(config: Mapping[str, Any], run: LoadRun, names: Iterable[st
         ]
 
 
-def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
-    """What a configuration of the family that is known to load has for a key that is missing, or for a word."""
+def _known_good(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
+    """What a configuration of the family that is known to load has for a missing key, or for a word."""
     from mlx_diagnose.knowledge_base.configurations import known_good
 
     resolution = memory.one("resolution")
@@ -192,6 +199,12 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Ca
         path = _path(dotted_path)
         if path in values:
             yield Candidate(Edit("add", path, values[path]), 22, evidence)
+    if run.tensors is not None:
+        for fact in memory.of("absent_key", required=False, default="null"):
+            # Without it the code works a size out for itself.
+            path = _path(str(fact["path"]))
+            if type(values.get(path)) is int and str(fact["path"]) not in renamed:
+                yield Candidate(Edit("add", path, values[path]), 3, evidence)
     for path, value in leaves(dict(config)):
         if isinstance(value, str) and isinstance(values.get(path), str) and values[path] != value:
             # Words choose between kinds of modules; numbers say how large this variant is.
@@ -276,7 +289,7 @@ def _numbers(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> 
     pairs, evidence = _size_pairs(run)
     counts = [
         (int(str(fact["in_model"])), int(str(fact["in_checkpoint"])), str(fact["stem"]))
-        for fact in memory.of("layers_absent")
+        for fact in ([] if lacks_shards(memory) else memory.of("layers_absent"))
     ]
     if not pairs and not counts:
         return
@@ -384,6 +397,8 @@ def _text(shape: Iterable[int]) -> str:
 
 def _switches(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
     """A switch adds or removes modules: flip each, given or defaulted, when names differ."""
+    if lacks_shards(memory):
+        return
     if run.tensors is None or not (run.tensors["counts"]["missing"] or run.tensors["counts"]["unexpected"]):
         return
     for path, value in leaves(dict(config)):

@@ -184,15 +184,13 @@ def collect(
         if repo not in reached or asked["outcome"] != "found":
             reached[repo] = asked
     known = {companion.name for companion in found if companion.what == "repo"}
-    frames = [
-        (frame.file, frame.line, frame.function) for link in run.chain for frame in ExceptionDoc.from_json(link).frames
-    ]
+    broken = _broken(found, run)
     for companion in found:
         if companion.name == model:
             continue
         met = reached.get(companion.name) if companion.what == "repo" else None
         ahead = met is None and _is_ahead(companion, run, started)
-        broke = _broke(companion, frames)
+        broke = companion.stage is not None and (companion.file, companion.line) in broken
         _assert(memory, companion, met, state_of(companion, directory, environ), ahead, offline_by_us, broke=broke)
     for name, reach in reached.items():
         if name not in known:
@@ -202,19 +200,32 @@ def collect(
             _assert(memory, companion, reach, state_of(companion, directory, environ), False, offline_by_us, "live")
 
 
-def _broke(companion: Companion, frames: Iterable[tuple[str, int | None, str]]) -> bool:
-    """Whether a failure left the line that reads it, or the rest of a function that only reads it for the family."""
-    own = (companion.by_file, companion.by_line) != (companion.file, companion.line)
-    name = companion.reader.rpartition(".")[2]
-    return companion.stage is not None and any(
-        file == companion.file
-        and line is not None
-        and (
-            line == companion.line
-            or (own and name == "from_pretrained" and function.rpartition(".")[2] == name and line > companion.line)
-        )
-        for file, line, function in frames
-    )
+def _broken(found: Sequence[Companion], run: LoadRun) -> set[tuple[str, int]]:
+    """Lines that read a companion and that a failure left: by themselves, or in the rest of their function.
+
+    The rest counts of a ``from_pretrained`` that the family calls for one companion, and for the last
+    line that read something.
+    """
+    wanted = [companion for companion in found if companion.stage is not None]
+    lines = {(companion.file, companion.line) for companion in wanted}
+    left = set()
+    for frame in (frame for link in run.chain for frame in ExceptionDoc.from_json(link).frames):
+        if frame.line is None:
+            continue
+        if (frame.file, frame.line) in lines:
+            left.add((frame.file, frame.line))
+            continue
+        before = [
+            companion.line
+            for companion in wanted
+            if (companion.file, companion.by_file) != (frame.file, frame.file)
+            and companion.file == frame.file
+            and companion.line < frame.line
+            and companion.reader.rpartition(".")[2] == "from_pretrained" == frame.function.rpartition(".")[2]
+        ]
+        if before:
+            left.add((frame.file, max(before)))
+    return left
 
 
 def _is_ahead(companion: Companion, run: LoadRun, started: bool) -> bool:

@@ -12,9 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from mlx_diagnose.collectors import sensitivity
-from mlx_diagnose.collectors.candidates import Candidate, candidates, explained_otherwise, layer_counts, taken_for_true
+from mlx_diagnose.collectors.candidates import (
+    Candidate,
+    candidates,
+    explained_otherwise,
+    lacks_shards,
+    layer_counts,
+    taken_for_true,
+)
 from mlx_diagnose.collectors.config_edit import Edit, dotted
-from mlx_diagnose.collectors.trials import Outcome, Trials
+from mlx_diagnose.collectors.trials import PARTIAL_SHARE, Outcome, Trials
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance, stage_index
 
@@ -66,7 +73,7 @@ def search(
     better = [
         (candidate, changed, outcome)
         for candidate, changed, outcome in tried
-        if outcome.mends(base) or (not candidate.must_load and outcome.better(base))
+        if outcome.mends(base) or (not candidate.must_load and _better(outcome, base, lost=lacks_shards(memory)))
     ]
     if not better:
         return None
@@ -78,6 +85,18 @@ def search(
     best = list({repr(entry[0].edit): entry for entry in reversed(best)}.values())[::-1]
     _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
     return Repair(candidate.edit, changed, outcome, len(best) == 1)
+
+
+def _better(outcome: Outcome, base: Outcome, *, lost: bool) -> bool:
+    """As :meth:`Outcome.better`; where shards are ``lost``, tensors that are there and have another shape decide."""
+    if not lost or outcome.stage != base.stage:
+        return outcome.better(base)
+    return _shapes(outcome) <= _shapes(base) * PARTIAL_SHARE and outcome.mismatches < base.mismatches
+
+
+def _shapes(outcome: Outcome) -> int:
+    """Tensors that have another shape than the model wants."""
+    return int(outcome.run.tensors["counts"]["shape"]) if outcome.run.tensors is not None else 0
 
 
 def _refined(
@@ -161,6 +180,8 @@ def _assert(
         default=None if candidate.default is None else json.dumps(candidate.default),
         mismatches_before=base.mismatches,
         mismatches_after=outcome.mismatches,
+        shapes_before=_shapes(base),
+        shapes_after=_shapes(outcome),
         loads=outcome.loads,
         stage_after=outcome.stage,
         clears_failure=outcome.mends(base) or stage_index(outcome.stage) > stage_index(base.stage),

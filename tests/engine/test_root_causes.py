@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Models broken as they are at users' sites: the first error names what was broken, its fix is proven if it can be."""
+=======
+"""Models broken as they are at users' sites: the first error names what was broken, and its fix is proven if it can be."""
+>>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
 
 from __future__ import annotations
 
@@ -13,7 +17,11 @@ import pytest
 from mlx_diagnose.engine.model import Finding, Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
+<<<<<<< HEAD
 from mlx_diagnose.engine.specimen import write_safetensors
+=======
+from mlx_diagnose.engine.specimen import write_safetensors, write_sharded
+>>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
 from tests.specimens import make_specimen
 from tests.specimens.hub import snapshot
 from tests.specimens.recipe import Specimen
@@ -87,6 +95,7 @@ def test_a_companion_with_a_page_in_the_place_of_its_config_is_named(broken: Cal
     assert (found.failure_class, subjects(found)) == ("component/incompatible", ["bert-base-multilingual-cased"])
 
 
+<<<<<<< HEAD
 def test_a_part_whose_tensors_and_whose_file_are_not_there_is_told_by_the_file(
     broken: Callable[..., list[Finding]],
 ) -> None:
@@ -96,3 +105,55 @@ def test_a_part_whose_tensors_and_whose_file_are_not_there_is_told_by_the_file(
 
     (found,) = broken("voxcpm", files=without_codec)
     assert (found.failure_class, subjects(found)) == ("component/missing", ["audiovae.pth", "audio_vae"])
+=======
+@pytest.mark.long
+def test_a_number_that_the_code_works_out_where_it_is_not_given_is_put_in(
+    broken: Callable[..., list[Finding]],
+) -> None:
+    (found,) = broken("voxcpm2", lambda config: config["encoder_config"].pop("kv_channels"))
+    assert (found.failure_class, subjects(found)) == ("config/missing-key", ["encoder_config.kv_channels"])
+    assert [fix.applicability for fix in found.fixes] == ["verified"]
+
+
+def without_a_shard(specimen: Specimen) -> None:
+    (specimen.path / "model.safetensors").unlink()
+    write_sharded(specimen.path, specimen.tensors, shards=3, index=False, body="hole")
+    (specimen.path / "model-00003-of-00003.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "expected"),
+    [
+        (
+            "dia",
+            lambda config: config["model"]["encoder"].update(n_head=3),
+            ("config/value-mismatch", "model.encoder.n_head"),
+        ),
+        (
+            "moss_tts_nano",
+            lambda config: config.update({"gpt2-config": config.pop("gpt2_config")}),
+            ("config/renamed-key", "gpt2-config"),
+        ),
+    ],
+)
+def test_what_has_another_shape_is_not_for_the_shard_that_is_lacking(
+    family: str,
+    change: Callable[[dict[str, Any]], object],
+    expected: tuple[str, str],
+    broken: Callable[..., list[Finding]],
+) -> None:
+    first, second = broken(family, change, without_a_shard)
+    assert (first.failure_class, subjects(first)[0]) == expected
+    assert (second.failure_class, subjects(second)) == ("weights/incomplete", ["model-00003-of-00003.safetensors"])
+
+
+@pytest.mark.long
+def test_a_part_whose_weights_are_of_another_model_is_named(broken: Callable[..., list[Finding]]) -> None:
+    def other(specimen: Specimen) -> None:
+        file = specimen.path / "audio_tokenizer" / "model.safetensors"
+        file.unlink()
+        write_safetensors(file, {"voice.embedding": ("F32", (4, 8))})
+
+    (found,) = broken("omnivoice", files=other)
+    assert (found.failure_class, subjects(found)) == ("component/incompatible", ["audio_tokenizer/model.safetensors"])
+>>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
