@@ -1,4 +1,4 @@
-<<<<<<< HEAD
+"""Models broken as they are at users' sites: the first error names what was broken, and a fix is proven if it can be."""
 """Models broken as they are at users' sites: the first error names what was broken, its fix is proven if it can be."""
 =======
 """Models broken as they are at users' sites: the first error names what was broken, and its fix is proven if it can be."""
