@@ -1,8 +1,4 @@
-"""Models broken as they are at users' sites: the first error names what was broken, and a fix is proven if it can be."""
 """Models broken as they are at users' sites: the first error names what was broken, its fix is proven if it can be."""
-=======
-"""Models broken as they are at users' sites: the first error names what was broken, and its fix is proven if it can be."""
->>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
 
 from __future__ import annotations
 
@@ -17,11 +13,7 @@ import pytest
 from mlx_diagnose.engine.model import Finding, Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
-<<<<<<< HEAD
-from mlx_diagnose.engine.specimen import write_safetensors
-=======
 from mlx_diagnose.engine.specimen import write_safetensors, write_sharded
->>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
 from tests.specimens import make_specimen
 from tests.specimens.hub import snapshot
 from tests.specimens.recipe import Specimen
@@ -95,7 +87,6 @@ def test_a_companion_with_a_page_in_the_place_of_its_config_is_named(broken: Cal
     assert (found.failure_class, subjects(found)) == ("component/incompatible", ["bert-base-multilingual-cased"])
 
 
-<<<<<<< HEAD
 def test_a_part_whose_tensors_and_whose_file_are_not_there_is_told_by_the_file(
     broken: Callable[..., list[Finding]],
 ) -> None:
@@ -105,7 +96,8 @@ def test_a_part_whose_tensors_and_whose_file_are_not_there_is_told_by_the_file(
 
     (found,) = broken("voxcpm", files=without_codec)
     assert (found.failure_class, subjects(found)) == ("component/missing", ["audiovae.pth", "audio_vae"])
-=======
+
+
 @pytest.mark.long
 def test_a_number_that_the_code_works_out_where_it_is_not_given_is_put_in(
     broken: Callable[..., list[Finding]],
@@ -156,4 +148,3 @@ def test_a_part_whose_weights_are_of_another_model_is_named(broken: Callable[...
 
     (found,) = broken("omnivoice", files=other)
     assert (found.failure_class, subjects(found)) == ("component/incompatible", ["audio_tokenizer/model.safetensors"])
->>>>>>> 322cdad (Shapes are told apart from a shard that is lacking, and optional numbers that the checkpoint contradicts are put in)
