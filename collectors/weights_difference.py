@@ -176,7 +176,17 @@ def _summary(
         single=len({group.pattern for group in groups}) == 1,
         only=kinds[0] if len(kinds) == 1 else "mixed" if kinds else "none",
         omitted=sum(max(0, statuses.count(kind) - MAX_FACTS) for kind in kinds),
+        part_absent=_part_absent(difference.missing, received),
     )
+
+
+def _part_absent(missing: Iterable[str], received: TensorTable) -> str | None:
+    """The part of the model that all missing tensors belong to, if the checkpoint has nothing of it."""
+    parts = {name.partition(".")[0] for name in missing}
+    if len(parts) != 1:
+        return None
+    (part,) = parts
+    return None if any(name.partition(".")[0] == part for name in received) else clean(part)
 
 
 def _of_quantization(name: str, received: TensorTable, model: TensorTable) -> bool:

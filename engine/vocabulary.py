@@ -1223,6 +1223,7 @@ _KINDS = (
         single=_b("exactly one collapsed name differs"),
         only=_s("missing, unexpected, shape when only that happens; else mixed or none"),
         omitted=_i("collapsed names beyond those that have a tensor_difference fact of their own"),
+        part_absent=_so("the first part of all missing names, where the checkpoint has nothing under it"),
     ),
     _kind(
         "tensor_rename",

@@ -76,6 +76,7 @@ def test_nothing_differs() -> None:
         "single": False,
         "only": "none",
         "omitted": 0,
+        "part_absent": None,
     }
 
 
@@ -111,6 +112,13 @@ def test_one_name_alone() -> None:
     shapes = language_model()
     memory = looked(table(shapes), table({**shapes, "layers.0.new": (1,), "layers.1.new": (1,)}))
     assert rows(memory, "weights_difference", "only", "single", "missing") == [("missing", True, 2)]
+
+
+@pytest.mark.parametrize(("given", "part"), [({}, "vae"), ({"vae.out.bias": (1,)}, None)])
+def test_a_part_of_which_the_checkpoint_has_nothing(given: dict[str, tuple[int, ...]], part: str | None) -> None:
+    shapes = language_model() | given
+    memory = looked(table(shapes), table({**shapes, "vae.in.weight": (1,), "vae.mid.weight": (1,)}))
+    assert rows(memory, "weights_difference", "part_absent") == [(part,)]
 
 
 @pytest.mark.parametrize(("extra", "said"), [("layers.0.q.scales", True), ("layers.0.q.bias", False)])
