@@ -12,7 +12,9 @@ from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, Stage
 
 _HERE = Provenance("load")
 #: Messages that are kept as they are, the latest of each.
-_LATEST = frozenset({"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "trace", "conduct", "outcome"})
+_LATEST = frozenset(
+    {"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "config_lost", "trace", "conduct", "outcome"}
+)
 
 
 @dataclass(slots=True)
@@ -32,6 +34,7 @@ class LoadRun:
     tensors: Message | None = None
     signature: Mapping[str, Any] | None = None
     value_read: Message | None = None
+    config_lost: Message | None = None
     trace: Message | None = None
     conduct: Message | None = None
     outcome: Message | None = None

@@ -335,6 +335,10 @@ class Examination:
             self.directory, self.config, self.packages, version_of=self._version_of_installed
         )
         exceptions.collect(self.memory, docs, context)
+        if run.config_lost is not None and run.chain:
+            from mlx_diagnose.collectors import config_reading
+
+            config_reading.collect(self.memory, run.config_lost, docs[: len(run.chain)], self.packages)
         if run.chain:
             self._release_defects(run, docs[: len(run.chain)])
 

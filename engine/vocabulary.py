@@ -880,6 +880,16 @@ _KINDS = (
         altered=_b("of mlx-audio itself: the file that asks is not the one that its installer wrote"),
     ),
     _kind(
+        "config_key_lost",
+        "config_reading",
+        "A key that stands in config.json and that is not in what the loader's reader made of it.",
+        path=_s("dotted path in config.json"),
+        name=_s("last part of it"),
+        package=_so("the package that reads the config for the loader"),
+        version=_so("its installed version"),
+        wanted=_b("the load ended for want of a key of that name"),
+    ),
+    _kind(
         "native_error",
         "exceptions",
         "A compiled library did not load or was built against another version.",

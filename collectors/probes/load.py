@@ -20,6 +20,7 @@ from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, Tex
 from mlx_diagnose.collectors.probes import (
     caught,
     conduct,
+    config_reading,
     failures,
     ghosts,
     installed,
@@ -109,10 +110,18 @@ class Loader:
                 config = function(*args, **kwargs)
             if self.trace is not None and self.clock.active is None:
                 self.trace.config_read(config)
+            if self.clock.active is None:
+                directory = args[0] if args else kwargs.get("model_path")
+                _quietly(self._channel, "config_reading", lambda: self._tell_lost(directory, config, function))
             return config
 
         load_config.__wrapped__ = function  # type: ignore[attr-defined]
         return load_config
+
+    def _tell_lost(self, directory: Any, config: Any, function: Callable[..., Any]) -> None:
+        keys = config_reading.lost(directory, config)
+        if keys:
+            self._channel.send("config_lost", keys=keys, package=config_reading.reader_of(function))
 
     def _resolving(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Mark the architecture step and, on its return, the classes of the family."""
