@@ -60,6 +60,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _quantization(config, memory)
     yield from _known_good(config, memory, run)
     yield from _hollow(memory)
+    yield from _emptied(memory)
     yield from _shares(memory)
     if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
@@ -239,12 +240,19 @@ def _hollow(memory: WorkingMemory) -> Iterator[Candidate]:
                 yield Candidate(Edit("replace", _path(path), value), weight)
 
 
+def _emptied(memory: WorkingMemory) -> Iterator[Candidate]:
+    """Numbers for null where only the known-good configuration of the family has one: it may be right as it is."""
+    for fact in memory.of("type_disagreement", expected="int", actual="null", declared=False):
+        yield Candidate(Edit("replace", _path(str(fact["path"])), 1), 8)
+
+
 def hollow(memory: WorkingMemory) -> dict[str, int | None]:
     """Paths whose value is no number that a size can be, with what the known-good configuration has, if it has one."""
     found: dict[str, int | None] = {
         str(fact["path"]): None
         for fact in memory.of("type_disagreement", expected="int")
-        if fact["actual"] == "boolean" or (not fact["convertible"] and fact["actual"] in ("null", "string", "object"))
+        if fact["actual"] == "boolean"
+        or (not fact["convertible"] and fact["actual"] in ("null", "string", "object") and fact["declared"])
     }
     for fact in memory.of("value_difference"):
         path = str(fact["path"])

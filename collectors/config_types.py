@@ -28,10 +28,10 @@ def collect(
         for key, value in _given(section):
             found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
             if found is not None:
-                _assert(memory, config, key.path, value, found)
-    for path, value, found in _confused(config.data or {}, usual):
+                _assert(memory, config, key.path, value, found, declared=True)
+    for path, value, found in (*_confused(config.data or {}, usual), *_emptied(config.data or {}, usual)):
         if path not in declared:
-            _assert(memory, config, path, value, found)
+            _assert(memory, config, path, value, found, declared=False)
 
 
 def silent(data: Mapping[str, Any], usual: Mapping[str, Any]) -> bool:
@@ -54,7 +54,22 @@ def _confused(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tup
             yield path, value, found
 
 
-def _assert(memory: WorkingMemory, config: ConfigDocument, path: str, value: Any, found: Disagreement) -> None:
+def _emptied(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any, Disagreement]]:
+    """Null where ``usual`` has a number or a list."""
+    for parts, value in leaves(dict(data)):
+        if value is not None:
+            continue
+        path = dotted(parts)
+        known = value_at(usual, path, None)
+        if type(known) in (int, float, list):
+            found = disagreement(None, type(known).__name__)
+            if found is not None:
+                yield path, None, found
+
+
+def _assert(
+    memory: WorkingMemory, config: ConfigDocument, path: str, value: Any, found: Disagreement, *, declared: bool
+) -> None:
     line = config.line_of(path)
     memory.add(
         "type_disagreement",
@@ -67,6 +82,7 @@ def _assert(memory: WorkingMemory, config: ConfigDocument, path: str, value: Any
         convertible=found.convertible,
         converted=json_text(found.converted) if found.convertible else None,
         line=line,
+        declared=declared,
     )
 
 

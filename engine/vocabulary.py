@@ -709,6 +709,7 @@ _KINDS = (
         convertible=_b('the value converts without loss ("512" to 512)'),
         converted=_so("JSON text of the converted value"),
         line=_io("line in config.json"),
+        declared=_b("an annotation says so, and not only the known-good configuration"),
     ),
     _kind(
         "checkpoint_size",

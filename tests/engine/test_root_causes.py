@@ -148,3 +148,12 @@ def test_a_part_whose_weights_are_of_another_model_is_named(broken: Callable[...
 
     (found,) = broken("omnivoice", files=other)
     assert (found.failure_class, subjects(found)) == ("component/incompatible", ["audio_tokenizer/model.safetensors"])
+
+
+@pytest.mark.long
+def test_null_where_the_code_annotates_nothing_gets_the_number_that_the_load_asks_for(
+    broken: Callable[..., list[Finding]],
+) -> None:
+    (found,) = broken("chatterbox", lambda config: config["t3_config"].update(speaker_embed_size=None))
+    assert (found.failure_class, subjects(found)) == ("config/wrong-type", ["t3_config.speaker_embed_size"])
+    assert [(fix.applicability, fix.config_patch[0]["value"]) for fix in found.fixes] == [("verified", 256)]
