@@ -28,7 +28,8 @@ class ExceptionDoc:
 
     ``role`` is raised, cause or swallowed; ``order`` counts along the chain from the one raised
     (0). ``attributes`` may hold name, path, filename, errno, key, obj_type, obj_module, obj_class,
-    obj_is_class, name_from; any may be missing, as they are in a pasted traceback. ``frames`` are outermost first.
+    obj_is_class, obj_base, name_from; any may be missing, as they are in a pasted traceback.
+    ``frames`` are outermost first.
     """
 
     stage: str

@@ -79,6 +79,12 @@ def _missing_module(scene: Scene, doc: ExceptionDoc, at: Provenance, module: str
     frame = doc.innermost
     kind_of = _kind_of(scene, module)
     package = distribution_of(module) if kind_of == "dependency" else "mlx-audio"
+    part = kind_of == "dependency" and "." in module and module != "mlx.core"
+    if part and doc.role != "swallowed" and scene.version_of(package):
+        # The package is there; it is this part of it that the installed version does not have.
+        parent, _, name = module.rpartition(".")
+        _missing_name(scene, doc, at, parent, name, circular=False)
+        return
     declared, extra = _declared(scene, package, module) if kind_of == "dependency" else (None, None)
     scene.memory.add(
         "missing_module",
@@ -132,7 +138,13 @@ def _mask(scene: Scene, doc: ExceptionDoc, module: str) -> str | None:
 def _missing_member(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     """A class of another package than the one that asks it, or a class of mlx-audio itself, lacks a name."""
     owner, name, frame = doc.attribute("obj_class"), doc.attribute("name"), doc.innermost
-    if owner is None or name is None or frame is None or f"has no attribute '{name}'" not in doc.message:
+    if (
+        doc.role == "swallowed"
+        or owner is None
+        or name is None
+        or frame is None
+        or f"has no attribute '{name}'" not in doc.message
+    ):
         return
     asked_itself = doc.attributes.get("obj_is_class") == 1
     top = owner.split(".")[0]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from mlx_diagnose.collectors.exception_docs import ExceptionDoc, Frame
 from mlx_diagnose.collectors.exception_scene import Scene
+from mlx_diagnose.collectors.knowledge import distribution_of
 from mlx_diagnose.collectors.origins import origin_of
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.model import Provenance
@@ -48,7 +50,15 @@ def _assert(scene: Scene, doc: ExceptionDoc, at: Provenance, path: str, how: str
         file=frame.file if frame else None,
         line=frame.line if frame else None,
         how=how,
+        base_package=_base_package(doc) if how == "attribute" else None,
     )
+
+
+def _base_package(doc: ExceptionDoc) -> str | None:
+    """The distribution whose class the config class extends, and which may declare what was asked for."""
+    base = doc.attribute("obj_base")
+    top = base.partition(".")[0] if base else ""
+    return distribution_of(base) if base and top != "mlx_audio" and top not in sys.stdlib_module_names else None
 
 
 def _key_error(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:

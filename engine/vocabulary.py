@@ -843,6 +843,7 @@ _KINDS = (
         how=_s(
             "key, attribute, none (an attribute of a section that is null) or message (the exception's text names it)"
         ),
+        base_package=_so("of an attribute: the distribution whose class the one that lacks it extends"),
     ),
     _kind(
         "missing_module",

@@ -1,4 +1,4 @@
-"""What the loader's reader makes of config.json: keys that stand in the file and that no longer do in what it returns."""
+"""What the loader's reader makes of config.json: keys that stand in the file and not in what it returns."""
 
 from __future__ import annotations
 

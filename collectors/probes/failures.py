@@ -73,13 +73,21 @@ def describe(error: BaseException, stage: str, role: str, order: int = 0) -> Dic
 
 
 def _owner(owner: Any) -> Dict[str, Any]:
-    """The full name of the class that lacked an attribute, and whether itself was asked (1) or an object of it (0)."""
+    """The full name of the class that lacked an attribute, and whether itself was asked (1) or an object of it (0);
+    the module of its nearest base in another package.
+    """
     kind = owner if isinstance(owner, type) else type(owner)
     try:
         name = "%s.%s" % (kind.__module__, kind.__qualname__)
+        own = kind.__module__.partition(".")[0]
+        bases = [base.__module__ for base in kind.__mro__[1:-1]]
+        base = next((module for module in bases if module.partition(".")[0] != own), None)
     except BaseException:
         return {}
-    return {"obj_class": name, "obj_is_class": int(kind is owner)}
+    found: Dict[str, Any] = {"obj_class": name, "obj_is_class": int(kind is owner)}
+    if base is not None:
+        found["obj_base"] = base
+    return found
 
 
 def chain(error: BaseException, stage: str) -> List[Dict[str, Any]]:

@@ -320,6 +320,24 @@ def test_a_class_of_another_package_lacks_a_name() -> None:
     ]
 
 
+def test_an_installed_package_lacks_a_module() -> None:
+    doc = _doc("ModuleNotFoundError", "No module named 'mlx_lm.models.bailing_moe'")
+    memory = _facts(doc, packages={"mlx-lm": "0.25.2"})
+    told = [(f["module"], f["name"], f["package"], f["version"]) for f in memory.of("missing_name")]
+    assert told == [("mlx_lm.models", "bailing_moe", "mlx-lm", "0.25.2")]
+    assert not memory.of("missing_module")
+    assert [f["module"] for f in _facts(doc).of("missing_module")] == ["mlx_lm.models.bailing_moe"]
+
+
+def test_the_package_whose_class_a_config_class_extends() -> None:
+    attributes = {"name": "layer_types", "obj_class": "mlx_audio.tts.models.x.ModelConfig", "obj_is_class": 0}
+    message = "'ModelConfig' object has no attribute 'layer_types'"
+    extends = _doc("AttributeError", message, attributes={**attributes, "obj_base": "mlx_lm.models.llama"})
+    own = _doc("AttributeError", message, attributes={**attributes, "obj_base": "mlx_audio.tts.models.base"})
+    found = [fact["base_package"] for fact in _facts(extends, own).of("missing_key")]
+    assert found == ["mlx-lm", None]
+
+
 def test_a_class_of_mlx_audio_lacks_what_its_loader_asks_for() -> None:
     doc = _no_member("mlx_audio.lid.models.x.ModelConfig", "from_dict", itself=True, file=f"{_SITE}/mlx_audio/utils.py")
     (fact,) = _facts(doc).of("missing_name")
