@@ -43,10 +43,12 @@ class _Seen:
 class Given:
     """The arguments of one call as they were when it began; what they mean is worked out when it is asked for."""
 
-    __slots__ = ("code", "kind", "origins", "pairs")
+    __slots__ = ("code", "kind", "names", "origins", "values")
 
-    def __init__(self, code: Any, kind: Optional[type], pairs: List[Tuple[str, Any]], origins: Optional[Origins]):
-        self.code, self.kind, self.pairs, self.origins = code, kind, pairs, origins
+    def __init__(
+        self, code: Any, kind: Optional[type], names: List[str], values: List[Any], origins: Optional[Origins]
+    ) -> None:
+        self.code, self.kind, self.names, self.values, self.origins = code, kind, names, values, origins
 
 
 class Arguments:
@@ -62,36 +64,38 @@ class Arguments:
         cannot be asked later, since the trace keeps no object of the patient alive.
         """
         code = frame.f_code
-        given = frame.f_locals
+        # All at once: since Python 3.13 each name that is asked for is searched among the function's.
+        given = dict(frame.f_locals.items())
         count = code.co_argcount + code.co_kwonlyargcount
-        names = code.co_varnames
-        found = [(name, given[name]) for name in names[:count] if name in given]
+        names = [name for name in code.co_varnames[:count] if name in given]
         kind: Optional[type] = None
-        if code.co_argcount and found and found[0][0] == names[0]:
-            owner = found[0][1]
+        if code.co_argcount and names and names[0] == code.co_varnames[0]:
+            owner = given[names[0]]
             kind = owner if issubclass(type(owner), type) else type(owner)
+            if names[0] in ("self", "cls"):
+                del names[0]
+        values = [given[name] for name in names]
         if code.co_flags & 0x08:  # **kwargs
-            rest = given.get(names[count + bool(code.co_flags & 0x04)])
+            rest = given.get(code.co_varnames[count + bool(code.co_flags & 0x04)])
             if isinstance(rest, dict):
-                found += [(str(name), value) for name, value in rest.items()]
-        pairs = [
-            (name, value if type(value) in _PLAIN else _Seen(value, self.origins))
-            for name, value in found
-            if name not in ("self", "cls")
-        ]
-        return Given(code, kind, pairs[:MAX_ARGUMENTS], self.origins)
+                names += map(str, rest)
+                values += rest.values()
+        del names[MAX_ARGUMENTS:], values[MAX_ARGUMENTS:]
+        origins = self.origins
+        values = [value if type(value) in _PLAIN else _Seen(value, origins) for value in values]
+        return Given(code, kind, names, values, origins)
 
     def described(self, given: Given) -> List[Dict[str, Any]]:
         """``[{"name", "value", "type", "origin", "path", "certain"}]`` of what :meth:`of` saw."""
         defaults = _defaults(given)
         origins = given.origins
-        exact = [_exact(value, origins) for _, value in given.pairs]
+        exact = [_exact(value, origins) for value in given.values]
         parents = [path.rpartition(".")[0] for path in exact if path is not None]
         # The section whose keys the arguments are, if the identities of some tell it.
         section = max(set(parents), key=parents.count) if parents else None
         return [
             _described(name, value, _origin(name, value, path, section, origins), defaults)
-            for (name, value), path in zip(given.pairs, exact)
+            for name, value, path in zip(given.names, given.values, exact)
         ]
 
     def made(self, arguments: List[Dict[str, Any]], made: Any, caller: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from time import perf_counter
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from mlx_diagnose.collectors.probes import memory
 from mlx_diagnose.collectors.probes.arguments import Arguments, Given, type_name
@@ -22,6 +22,8 @@ MAX_CALLS = 300
 _MAX_NODES = 20_000
 #: Calls of a node whose objects are looked up in what made them.
 _MAX_PLACED = 512
+#: The place of a call that nothing called.
+_NONE = (-1, 0, 0, 0)
 
 _MODELS = re.compile(r"[/\\]mlx_audio[/\\](?:\w+[/\\]models|codec|lm)[/\\]|[/\\]mlx_(?:lm|vlm)[/\\]")
 _MODULES = re.compile(r"^mlx_(?:audio\.(?:\w+\.models|codec|lm)|lm|vlm)\.")
@@ -39,48 +41,61 @@ _FOREIGN_NAMES = frozenset(name for names in _FOREIGN.values() for name in names
 
 
 class _Node:
+    """A call, or several of one function from one line.
+
+    Nothing but numbers and what is there anyway, as far as that goes: each container more is one
+    that the garbage collector walks while the model is made.
+    """
+
     __slots__ = (
+        "active",
+        "after",
         "arguments",
+        "before",
+        "bytes",
         "calls",
-        "caught",
         "children",
-        "file",
+        "code",
+        "elements",
         "given",
-        "growth",
-        "initialiser",
-        "line",
         "longest",
-        "made",
-        "memory",
         "module",
-        "name",
         "number",
         "objects",
+        "owner",
         "parent",
         "places",
         "raised",
+        "resident",
         "seconds",
-        "sites",
         "stage",
+        "tensors",
     )
 
-    def __init__(self, number: int, parent: Optional[_Node], stage: Optional[str]) -> None:
-        self.number, self.parent, self.stage = number, parent, stage
-        #: What it calls, by function and line; and by function and place in the caller's code.
-        self.children: Dict[Tuple[int, int], _Node] = {}
-        self.sites: Dict[Optional[Tuple[int, int, int]], _Node] = {}
+    def __init__(self, number: int, parent: Optional[_Node], stage: Optional[str], code: Any, module: Any) -> None:
+        self.number, self.parent, self.stage, self.code, self.module = number, parent, stage, code, module
+        #: The class that the function works on, where its own name does not tell.
+        self.owner: Optional[str] = None
+        self.children: Optional[List[_Node]] = None
         self.calls, self.seconds, self.longest, self.raised = 0, 0.0, 0.0, 0
-        #: Readings before the first call and after the last one; growth over all of them.
-        self.memory: List[Any] = [None, None]
-        self.growth = [0, 0]
+        #: Readings before the first call and after the last one.
+        self.before: Optional[memory.Reading] = None
+        self.after: Optional[memory.Reading] = None
+        #: Growth of the resident and the active memory over all calls, in bytes.
+        self.resident = self.active = 0
         #: Tensors, parameters (elements) and bytes of the objects that were made.
-        self.made = [0, 0, 0]
+        self.tensors = self.elements = self.bytes = 0
         self.given: Optional[Given] = None
         self.arguments: Optional[List[Dict[str, Any]]] = None
-        self.objects: List[int] = []
-        self.places: Optional[str] = None
-        self.name = self.module = self.file = ""
-        self.line, self.initialiser = 0, False
+        #: The objects that were made, while it is not known where they stand in what made them; then their names.
+        self.objects: Optional[List[int]] = None
+        self.places: Optional[List[str]] = None
+
+    @property
+    def name(self) -> str:
+        if self.owner is not None:
+            return "%s.%s" % (self.owner, self.code.co_name)
+        return str(getattr(self.code, "co_qualname", self.code.co_name))
 
 
 class CallTree(Listener):
@@ -91,7 +106,10 @@ class CallTree(Listener):
         self._arguments = arguments
         self._places = Places()
         self._read = memory.reader()
-        self._root = _Node(-1, None, None)
+        self._root = _Node(-1, None, None, None, None)
+        #: Nodes by the calling node's number, the function, and the line or the place in the caller's code.
+        self._lines: Dict[Tuple[int, int, int], _Node] = {}
+        self._sites: Dict[Tuple[int, int, int, int], _Node] = {}
         self._stack: List[Tuple[_Node, Any, float, memory.Reading]] = []
         self._count = 0
 
@@ -115,102 +133,104 @@ class CallTree(Listener):
 
     def entered(self, frame: Any) -> None:
         began = perf_counter()
-        stack, caller = self._stack, frame.f_back
+        stack, code, caller = self._stack, frame.f_code, frame.f_back
         parent = stack[-1][0] if stack else self._root
         # Where in the caller's code the call stands is at hand; its line takes a search of the function's table.
-        site = (identity(frame.f_code), identity(caller.f_code), caller.f_lasti) if caller is not None else None
-        node = parent.sites.get(site)
+        site = (parent.number, identity(code), identity(caller.f_code), caller.f_lasti) if caller is not None else _NONE
+        node = self._sites.get(site)
         reading = self._read(began)
         if node is None:
-            node = self._node(frame, parent, caller.f_lineno if caller is not None else 0)
+            key = (parent.number, site[1], caller.f_lineno if caller is not None else 0)
+            node = self._lines.get(key)
             if node is None:
-                return
-            parent.sites[site] = node
-            if node.memory[0] is None:
-                node.memory[0] = reading
+                if self._count >= _MAX_NODES:
+                    return
+                node = self._lines[key] = self._begun(frame, parent)
+                node.before = reading
+            self._sites[site] = node
         node.calls += 1
         stack.append((node, frame, began, reading))
 
-    def _node(self, frame: Any, parent: _Node, line: int) -> Optional[_Node]:
-        """The node of a call from a place that was not seen: one of that line, or a new one while there is room."""
-        key = (identity(frame.f_code), line)
-        node = parent.children.get(key)
-        if node is None and self._count < _MAX_NODES:
-            node = parent.children[key] = self._begun(frame, parent)
-        return node
-
     def _begun(self, frame: Any, parent: _Node) -> _Node:
-        node = _Node(self._count, parent, self._stage() or parent.stage)
-        self._count += 1
         code = frame.f_code
-        node.name = name = getattr(code, "co_qualname", code.co_name)
-        if "<locals>" in name or "." not in name:
-            owner = _owner(frame)
-            if owner is not None:
-                node.name = "%s.%s" % (owner, code.co_name)
-        node.module = str(frame.f_globals.get("__name__", ""))
-        node.file, node.line, node.initialiser = code.co_filename, code.co_firstlineno, code.co_name == "__init__"
+        module = frame.f_globals.get("__name__")
+        node = _Node(self._count, parent, self._stage() or parent.stage, code, module)
+        self._count += 1
+        if parent.children is None:
+            parent.children = []
+        parent.children.append(node)
+        name = getattr(code, "co_qualname", "")
+        if "." not in name or "<locals>" in name:
+            node.owner = _owner(frame)
         node.given = self._arguments.of(frame)
         return node
 
     def left(self, frame: Any, raised: bool) -> None:
         stack = self._stack
-        position = len(stack) - 1
-        while position >= 0 and stack[position][1] is not frame:
-            position -= 1
-        if position < 0:
-            return
-        node, _, began, before = stack[position]
-        del stack[position:]
+        for position in range(len(stack) - 1, -1, -1):
+            if stack[position][1] is frame:
+                self._left(position, raised)
+                return
+
+    def returned(self, code: Any) -> None:
+        stack = self._stack
+        for position in range(len(stack) - 1, -1, -1):
+            if stack[position][1].f_code is code:
+                self._left(position, False)
+                return
+
+    def _left(self, position: int, raised: bool) -> None:
+        node, frame, began, before = self._stack[position]
+        del self._stack[position:]
         if raised:
             node.raised += 1
-        elif node.initialiser or node.children:
-            self._finished(node, frame)
+        else:
+            initialiser = node.code.co_name == "__init__"
+            if initialiser or node.children is not None:
+                self._finished(node, frame, initialiser)
         ended = perf_counter()
-        node.memory[1] = after = self._read(ended)
-        growth = node.growth
+        node.after = after = self._read(ended)
         if before[0] is not None and after[0] is not None:
-            growth[0] += after[0] - before[0]
+            node.resident += after[0] - before[0]
         if before[1] is not None and after[1] is not None:
-            growth[1] += after[1] - before[1]
+            node.active += after[1] - before[1]
         took = ended - began
         node.seconds += took
         if took > node.longest:
             node.longest = took
 
-    def returned(self, code: Any) -> None:
-        for _, frame, _, _ in reversed(self._stack):
-            if frame.f_code is code:
-                self.left(frame, False)
-                return
-
-    def _finished(self, node: _Node, frame: Any) -> None:
+    def _finished(self, node: _Node, frame: Any, initialiser: bool) -> None:
         """A step is done: what the object that it made holds, and which names those made on the way got in it."""
         made = _first(frame)
         if made is None:
             return
-        if node.initialiser:
-            total, counted = node.made, self._places.measure(made)
-            for index in (0, 1, 2):
-                total[index] += counted[index]
+        if initialiser:
+            tensors, elements, size = self._places.measure(made)
+            node.tensors, node.elements, node.bytes = (
+                node.tensors + tensors,
+                node.elements + elements,
+                node.bytes + size,
+            )
             if self._arguments.records(made):
                 self._arguments.made(self._described(node), made, frame.f_back)
+            elif node.objects is None:
+                node.objects = [identity(made)]
             elif len(node.objects) < _MAX_PLACED:
                 node.objects.append(identity(made))
-        if node.children:
-            self._name(node.children.values(), made)
+        if node.children is not None:
+            self._name(node.children, made)
 
-    def _name(self, children: Iterable[_Node], made: Any) -> None:
+    def _name(self, children: List[_Node], made: Any) -> None:
         """Where in ``made`` the objects of ``children`` stand; they are not looked for any more."""
-        unplaced = [child for child in children if child.objects and child.places is None]
+        unplaced = [child for child in children if child.objects is not None and child.places is None]
         # An initialiser that called that of its base class is no part of itself.
-        wanted = {key for child in unplaced for key in child.objects if key != identity(made)}
+        wanted = {key for child in unplaced for key in child.objects or () if key != identity(made)}
         if wanted:
             names = self._places.names(made, wanted)
             for child in unplaced:
-                child.places = self._places.collapsed([names[key] for key in child.objects if key in names])
+                child.places = [names[key] for key in child.objects or () if key in names]
         for child in children:
-            child.objects = []
+            child.objects = None
 
     def _described(self, node: _Node) -> List[Dict[str, Any]]:
         if node.arguments is None:
@@ -244,30 +264,30 @@ class CallTree(Listener):
 
 
 def _preorder(node: _Node) -> Iterator[_Node]:
-    for child in node.children.values():
+    for child in node.children or ():
         yield child
         yield from _preorder(child)
 
 
 def _described(node: _Node) -> Dict[str, Any]:
-    before, after = node.memory[0] or (None,) * 3, node.memory[1] or (None,) * 3
+    before, after = node.before or (None,) * 3, node.after or (None,) * 3
     return {
         "number": node.number,
         "parent": node.parent.number if node.parent is not None and node.parent.number >= 0 else None,
         "stage": node.stage,
         "name": node.name,
-        "module": node.module,
-        "place": node.places,
-        "file": node.file,
-        "line": node.line,
+        "module": str(node.module or ""),
+        "place": Places.collapsed(node.places or ()),
+        "file": node.code.co_filename,
+        "line": node.code.co_firstlineno,
         "calls": node.calls,
         "seconds": round(node.seconds, 6),
         "longest": round(node.longest, 6),
         "resident": [before[0], after[0]],
         "active": [before[1], after[1]],
         "peak": after[2],
-        "growth": node.growth,
-        "made": node.made,
+        "growth": [node.resident, node.active],
+        "made": [node.tensors, node.elements, node.bytes],
         "raised": node.raised,
     }
 

@@ -12,6 +12,8 @@ from mlx_diagnose.collectors.probes.identity import identity
 _MAX_DEPTH = 3
 _MAX_ITEMS = 2_000
 _LEAVES = (str, int, float, type(None))
+#: What types are taken as; the first two hold nothing.
+_LEAF, _ARRAY, _DICT, _ROW, _OBJECT = range(5)
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
 
 Counts = Tuple[int, int, int]
@@ -25,7 +27,24 @@ class Places:
 
     def __init__(self) -> None:
         self._array: Any = getattr(sys.modules.get("mlx.core"), "array", ())
-        self._known: Dict[Tuple[int, type], Counts] = {}
+        #: What a type is to be taken as: asked at every value, worked out once.
+        self._sorts: Dict[type, int] = {}
+        self._known: Dict[int, Counts] = {}
+        self._kinds: Dict[int, type] = {}
+
+    def _sort(self, kind: type) -> int:
+        sort = self._sorts[kind] = (
+            _ARRAY
+            if kind is self._array
+            else _LEAF
+            if issubclass(kind, _LEAVES)
+            else _DICT
+            if issubclass(kind, dict)
+            else _ROW
+            if issubclass(kind, (list, tuple))
+            else _OBJECT
+        )
+        return sort
 
     def measure(self, made: Any) -> Counts:
         """Tensors in ``made``, their elements and bytes. Shapes alone are asked: nothing is evaluated.
@@ -36,55 +55,76 @@ class Places:
         if not issubclass(type(made), dict):
             return 0, 0, 0
         tensors = elements = size = 0
+        sorts, kinds = self._sorts, self._kinds
         queue: List[Any] = list(dict.values(made))
-        array = self._array
-        while queue:
-            value = queue.pop()
+        for value in queue:
             kind = type(value)
-            if kind is array:
+            sort = sorts.get(kind)
+            if sort is None:
+                sort = self._sort(kind)
+            if sort == _LEAF:
+                continue
+            if sort == _ARRAY:
                 tensors += 1
                 elements += value.size
                 size += value.nbytes
-            elif issubclass(kind, _LEAVES):
-                continue
-            elif issubclass(kind, dict):
-                known = self._known.get((identity(value), kind))
-                if known is not None:
+            elif sort == _DICT:
+                number = identity(value)
+                if kinds.get(number) is kind:
+                    known = self._known[number]
                     tensors, elements, size = tensors + known[0], elements + known[1], size + known[2]
                 else:
                     queue.extend(dict.values(value))
-            elif issubclass(kind, (list, tuple)):
+            elif sort == _ROW:
                 queue.extend(value)
-        self._known[(identity(made), type(made))] = counts = (tensors, elements, size)
+        number = identity(made)
+        kinds[number] = type(made)
+        self._known[number] = counts = (tensors, elements, size)
         return counts
 
     def names(self, made: Any, wanted: Set[int]) -> Dict[int, str]:
         """Names of the objects of which ``wanted`` has the ``id``, inside ``made``: ``layers.3.attention``."""
         found: Dict[int, str] = {}
-        wanted = set(wanted)
+        sorts = self._sorts
         # The name of each is written out only where something is found in it.
         level: List[Tuple[Any, Any]] = [(None, made)]
         left = _MAX_ITEMS
-        for depth in range(_MAX_DEPTH):
-            if depth:
-                level = [
-                    ((place, key), value)
-                    for place, owner in level
-                    for key, value in _items(owner)
-                    if type(value) is not self._array and not issubclass(type(value), _LEAVES)
-                ]
+        for _ in range(_MAX_DEPTH):
+            below: List[Tuple[Any, Any]] = []
             for place, owner in level:
-                items = _items(owner)
+                items = self._items(owner)
                 left -= len(items)
                 for key, value in items:
-                    if identity(value) in wanted:
-                        wanted.discard(identity(value))
-                        found[identity(value)] = _written((place, key))
-                        if not wanted:
+                    kind = type(value)
+                    sort = sorts.get(kind)
+                    if sort is None:
+                        sort = self._sort(kind)
+                    if sort <= _ARRAY:
+                        continue
+                    number = identity(value)
+                    if number in wanted and number not in found:
+                        found[number] = _written((place, key))
+                        if len(found) == len(wanted):
                             return found
+                    below.append(((place, key), value))
                 if left < 0:
                     return found
+            level = below
         return found
+
+    def _items(self, owner: Any) -> Collection[Tuple[Any, Any]]:
+        sort = self._sorts.get(type(owner))
+        if sort is None:
+            sort = self._sort(type(owner))
+        if sort == _DICT:
+            return dict.items(owner)
+        if sort == _ROW:
+            return list(enumerate(owner))
+        try:
+            held = object.__getattribute__(owner, "__dict__")
+        except Exception:
+            return ()
+        return dict.items(held) if issubclass(type(held), dict) else ()
 
     @staticmethod
     def collapsed(names: Sequence[str]) -> "str | None":
@@ -108,15 +148,3 @@ def _written(place: Any) -> str:
         place, key = place
         parts.append(str(key))
     return ".".join(reversed(parts))
-
-
-def _items(owner: Any) -> Collection[Tuple[Any, Any]]:
-    if issubclass(type(owner), dict):
-        return dict.items(owner)
-    if issubclass(type(owner), (list, tuple)):
-        return list(enumerate(owner))
-    try:
-        held = object.__getattribute__(owner, "__dict__")
-    except Exception:
-        return ()
-    return dict.items(held) if issubclass(type(held), dict) else ()
