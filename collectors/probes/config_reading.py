@@ -17,7 +17,7 @@ def lost(directory: Any, read: Any) -> List[str]:
             written = json.load(file)
     except (OSError, TypeError, ValueError):
         return []
-    found = []
+    found: List[str] = []
     for path in _absent(written, read, "", 0) if isinstance(written, dict) and isinstance(read, dict) else ():
         if len(found) == _MOST:
             break
