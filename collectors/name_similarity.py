@@ -80,10 +80,10 @@ def similarity(one: str, other: str) -> float:
     left, right = _words(one), _words(other)
     if left == right or _letters(one) == _letters(other):
         return 0.93
-    unmatched = list(right)
+    unmatched = list(zip(right, _spelt(other), strict=True))
     matched = 0
-    for word in left:
-        match = next((other_word for other_word in unmatched if _same_word(word, other_word)), None)
+    for word in zip(left, _spelt(one), strict=True):
+        match = next((other_word for other_word in unmatched if _alike(word, other_word)), None)
         if match is not None:
             unmatched.remove(match)
             matched += 1
@@ -106,9 +106,21 @@ def _letters(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def _spelt(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+@lru_cache(maxsize=4096)
 def _words(name: str) -> tuple[str, ...]:
-    words = [word.lower() for word in _WORD.findall(name)]
-    return tuple(_CANON.get(word, word) for word in words)
+    return tuple(_CANON.get(word, word) for word in _spelt(name))
+
+
+def _alike(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Two words, each as what it means and as it is spelt: they mean the same, or one is the other misspelt."""
+    if _same_word(one[0], other[0]):
+        return True
+    known = one[1] in _CANON and other[1] in _CANON
+    return not known and _same_word(one[1], other[1])
 
 
 def _same_word(one: str, other: str) -> bool:

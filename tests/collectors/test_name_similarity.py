@@ -39,6 +39,8 @@ def test_known_aliases(one: str, other: str) -> None:
         ("dropuot", "dropout"),
         ("encoder_cfg", "encoder_config"),
         ("latent_sz", "latent_size"),
+        ("max_positon_embeddings", "max_position_embeddings"),
+        ("num_blcoks", "num_blocks"),
     ],
 )
 def test_other_spellings_are_alike(one: str, other: str) -> None:
@@ -57,6 +59,8 @@ def test_other_spellings_are_alike(one: str, other: str) -> None:
         ("min_length", "max_length"),
         ("model_path", "model_type"),
         ("upsample_rates", "downsample_rates"),
+        ("encoder_rates", "decoder_rates"),
+        ("input_channels", "output_channels"),
     ],
 )
 def test_names_of_different_things_are_not_alike(one: str, other: str) -> None:
