@@ -41,8 +41,8 @@ def collect(
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
     ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
     checkpoint's tensors, where they are known. Facts: config_class,
-    init_parameter, config_fit, unknown_key, absent_key, absent_section, key_similarity, type_disagreement,
-    and those of :mod:`signature_facts`.
+    init_parameter, config_fit, left_out_key, unknown_key, absent_key, absent_section, key_similarity,
+    type_disagreement, and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
     if document is None:
@@ -59,6 +59,7 @@ def collect(
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
     _assert_fit(memory, config, sections)
+    _assert_left_out(memory, config, sections, usual)
     for section in sections:
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
@@ -194,6 +195,53 @@ def _assert_fit(memory: WorkingMemory, config: ConfigDocument, sections: Sequenc
             share=round(len(known) / len(given), 4),
             lacking=len(lacking | {section.path for section in sections if section.missing and section.required}),
         )
+
+
+#: Of the keys that matter, the part that a config gives at most if it is told to leave them to defaults.
+_HOLLOW = 0.34
+_FEW, _MOST_LEFT_OUT = 3, 40
+
+
+def _assert_left_out(
+    memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section], usual: Mapping[str, Any]
+) -> None:
+    """Assert left_out_key where most of what a model is made with is left to defaults.
+
+    What matters are the numbers and sections of the known-good configuration, where there is one, else all that
+    the classes take.
+    """
+    data = {name for name in config.data or () if not config_names.is_housekeeping(name)}
+    if usual:
+        matter = [name for name, value in usual.items() if _sizes(value) and not config_names.is_housekeeping(name)]
+        given, sized = data.intersection(matter), [name for name in matter if name not in data]
+        inside = {name for name in sized if isinstance(usual[name], Mapping)}
+    else:
+        absent = [key for section in sections if not section.path for key in section.absent]
+        given = data
+        sized = [key.path for key in absent if key.is_section or _is_number(key.default)]
+        inside = {key.path for key in absent if key.is_section}
+    if len(sized) < _FEW or len(given) > _HOLLOW * (len(given) + len(sized)):
+        return
+    for path in sized[:_MOST_LEFT_OUT]:
+        memory.add(
+            "left_out_key",
+            Provenance(_NAME, file=str(config.file), path=path),
+            path=clean(path),
+            section=path in inside,
+            given=len(given),
+            left_out=len(sized),
+        )
+
+
+def _sizes(value: object) -> bool:
+    return isinstance(value, int | float | list | Mapping) and not isinstance(value, bool)
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        return text is not None and float(text) >= 0
+    except ValueError:
+        return False
 
 
 def _usual(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -170,10 +170,11 @@ class _Course:
 
         One that is told again keeps after which fixes it was seen first.
         """
-        known = {key(finding) for episode in self._episodes for finding in episode.findings}
+        before = [finding for episode in self._episodes for finding in episode.findings]
+        known = {key(finding) for finding in before}
         fresh = []
         for finding in findings:
-            if key(finding) in known:
+            if key(finding) in known or _is_remainder(finding, before):
                 continue
             fixes = tuple(replace(fix, id=f"x{next(self._fix_numbers)}") for fix in finding.fixes)
             identity = f"{len(self._episodes)}.{finding.id}" if self._episodes else finding.id
@@ -356,6 +357,17 @@ class _Course:
         examination = Examination(last.located, directory, memory, self._context.ledger)
         examination.look_at_files(self._episodes[0].run.version)
         return examination
+
+
+def _is_remainder(finding: Finding, before: Sequence[Finding]) -> bool:
+    """What is left of a finding that was told before, about fewer of the same, with nothing new to try."""
+    if any(fix.applicability == "verified" for fix in finding.fixes):
+        return False
+    subjects = set(finding.subjects)
+    return any(
+        (one.rule, one.failure_class) == (finding.rule, finding.failure_class) and subjects < set(one.subjects)
+        for one in before
+    )
 
 
 def _misfits(examination: Examination, run: LoadRun) -> bool:

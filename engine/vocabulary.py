@@ -677,6 +677,15 @@ _KINDS = (
         lacking=_i("keys and sections that it needs and that are not there"),
     ),
     _kind(
+        "left_out_key",
+        "config_difference",
+        "A number or a section that config.json leaves to the family's default, where it leaves most of them so.",
+        path=_s("dotted path"),
+        section=_b("it is a section"),
+        given=_i("keys of this kind that stand there"),
+        left_out=_i("those that do not"),
+    ),
+    _kind(
         "key_similarity",
         "config_difference",
         "A given key that may be an absent parameter under another name.",

@@ -157,3 +157,20 @@ def test_null_where_the_code_annotates_nothing_gets_the_number_that_the_load_ask
     (found,) = broken("chatterbox", lambda config: config["t3_config"].update(speaker_embed_size=None))
     assert (found.failure_class, subjects(found)) == ("config/wrong-type", ["t3_config.speaker_embed_size"])
     assert [(fix.applicability, fix.config_patch[0]["value"]) for fix in found.fixes] == [("verified", 256)]
+
+
+@pytest.mark.parametrize(
+    ("family", "failure_class", "subject"),
+    [("moss_tts_nano", "config/missing-section", "gpt2_config"), ("voxcpm", "config/missing-section", "lm_config")],
+)
+def test_a_config_that_gives_nothing_but_the_type_is_told_by_what_it_leaves_out(
+    broken: Callable[..., list[Finding]], family: str, failure_class: str, subject: str
+) -> None:
+    def emptied(config: dict[str, Any]) -> None:
+        kept = {"model_type": config["model_type"]}
+        config.clear()
+        config.update(kept)
+
+    (found,) = broken(family, emptied)
+    assert found.failure_class == failure_class
+    assert subject in subjects(found)
