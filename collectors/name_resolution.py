@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from mlx_diagnose.collectors.probes import installed
 from mlx_diagnose.collectors.syntax import parse
 
 #: type-only: remapping alone (0.0.x); name-first: name parts always override (0.2.0 to 0.2.6);
@@ -97,31 +98,18 @@ def name_parts(name: str, all_parts: bool) -> list[str]:
     return [part for part in parts if part]
 
 
-#: Keys that tell MiMo Audio from the language model that its config names (``model_type_from_config``).
-MIMO_KEYS = {
-    "speech_vocab_size",
-    "speech_zeroemb_idx",
-    "input_local_layers",
-    "local_layers",
-    "group_size",
-    "audio_channels",
-    "delay_pattern",
-}
+#: Keys that tell MiMo Audio from the language model that its config names.
+MIMO_KEYS = frozenset(installed.MIMO_KEYS)
 
 
-def effective_type(config: Mapping[str, Any]) -> str | None:
-    """The type that the newest loader reads out of a config (``mlx_audio/registry.py::model_type_from_config``)."""
+def effective_type(config: Mapping[str, Any], category: str = "tts") -> str | None:
+    """The type that the newest loader of ``category`` reads out of a config."""
     declared = declared_type(config)[0]
-    if declared is None and {"flow_lm", "mimi"} <= config.keys():
-        return "pocket_tts"
-    architectures = config.get("architectures")
-    if declared in (None, "qwen2") and (
-        (isinstance(architectures, list) and "MiMoAudioModel" in architectures) or config.keys() >= MIMO_KEYS
-    ):
-        return "mimo_audio"
     if declared == "llama" and "acoustic_dim" in config:
         return "tada"  # mlx_audio/utils.py::base_load_model
-    return declared
+    told = installed.inferred_type(config)
+    # Only the loader of speech to speech tells more families by their keys than these two.
+    return told if declared is not None or category == "sts" or told in ("pocket_tts", "mimo_audio") else None
 
 
 def declared_type(config: Mapping[str, Any]) -> tuple[str | None, str | None]:

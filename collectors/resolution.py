@@ -101,7 +101,7 @@ def _assert_resolution(
     resolver = resolver_of(mlx_audio_dir, category)
     parts = [str(part) for part in seen.get("name_parts") or name_parts(directory_name, resolver.all_parts)]
     declared, key = declared_type(config)
-    effective = effective_type(config)
+    effective = effective_type(config, category)
     asked = seen.get("asked")
     if isinstance(asked, str) and (declared is not None or asked not in parts[:1]):
         effective = asked

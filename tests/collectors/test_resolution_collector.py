@@ -200,6 +200,12 @@ def test_the_type_that_a_config_gives(config: dict[str, Any], expected: str | No
     assert effective_type(config) == expected
 
 
+def test_the_loader_of_speech_to_speech_tells_families_by_their_keys() -> None:
+    config = {"model_version": "DeepFilterNet3", "sample_rate": 48000}
+    assert effective_type(config, "sts") == "deepfilternet"
+    assert effective_type(config) is None
+
+
 # -- the resolution ----------------------------------------------------------------------------
 
 _FAMILIES = {"tts": ["bark", "dia", "kitten_tts", "kokoro", "sesame"], "stt": ["whisper", "voxtral"]}

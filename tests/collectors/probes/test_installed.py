@@ -48,6 +48,51 @@ def test_the_category_is_the_one_that_mlx_audio_itself_would_take(directory: str
     assert [installed.category_of(directory, config, name) for config, name in CASES] == theirs
 
 
+@pytest.mark.parametrize(
+    ("config", "name", "category"),
+    [
+        # The declared type and the name say one category; a shorter part of the name says another.
+        ({"model_type": "mimo_audio"}, "MiMo-Audio-7B-Instruct", "sts"),
+        ({"model_type": "qwen2", "architectures": ["MiMoAudioModel"]}, "MiMo-Audio-7B-Instruct", "sts"),
+        # A language model's name says less than a declared type.
+        ({"model_type": "qwen3_forced_aligner"}, "Qwen3-ForcedAligner-0.6B", "stt"),
+        ({"model_type": "wav2vec2"}, "mms-lid-256", "lid"),
+        ({"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForSequenceClassification"]}, "checkpoint", "lid"),
+        # Told by keys, as the loader of sts does.
+        ({"model_version": "DeepFilterNet3", "sample_rate": 48000}, "checkpoint", "sts"),
+        ({"audio_codec": {}, "text_encoder": {}, "transformer": {}}, "checkpoint", "sts"),
+        ({"win_len": 1920, "win_inc": 384, "num_mels": 60, "out_channels_final": 961}, "checkpoint", "sts"),
+        # Nothing says it: the family whose sources name the keys.
+        ({"preprocessor": {}, "encoder": {}, "joint": {}, "decoding": {}, "target": "nemo"}, "checkpoint", "stt"),
+        ({"branch_16k": {}, "branch_8k": {}, "min_speech_duration_ms": 250}, "checkpoint", "vad"),
+        ({"some": 1, "keys": 2, "of": 3, "nobody": 4}, "checkpoint", "tts"),
+        (None, "S3TokenizerV2", "codec"),
+        (None, "checkpoint", "tts"),
+    ],
+)
+def test_the_category_is_told_by_type_keys_and_name(directory: str, config: object, name: str, category: str) -> None:
+    assert installed.category_of(directory, config, name) == category
+
+
+def test_a_configuration_of_speech_is_of_speech_however_it_is_called(directory: str) -> None:
+    from tests.specimens import configuration, families, recipe
+
+    configs = {family: configuration(family, "small") for family in families()}
+    names = {family: (recipe(family).name, "checkpoint") for family in families()}
+    wrong = [
+        (family, name)
+        for family, config in configs.items()
+        for name in names[family]
+        if installed.category_of(directory, config, name) != "tts"
+    ]
+    bare = [
+        family
+        for family, config in configs.items()
+        if installed.category_of(directory, {**config, "model_type": "no-such-type"}, "checkpoint") != "tts"
+    ]
+    assert (wrong, bare) == ([], [])
+
+
 def test_families_and_remapping_are_those_of_the_release(directory: str) -> None:
     assert {"kokoro", "soprano"} <= set(installed.families(directory, "tts"))
     assert installed.remapping(directory, "tts")["csm"] == "sesame"
