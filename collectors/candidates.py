@@ -224,6 +224,10 @@ def _shares(memory: WorkingMemory) -> Iterator[Candidate]:
         seen.add((path, width))
         shares = sorted((n for n in range(1, width + 1) if width % n == 0), key=lambda n: (abs(n - parts), n))
         evidence = f"{fact['path']} = {width} is not divisible by {parts}"
+        for size in memory.of("checkpoint_size", path=str(fact["path"]), agrees=False, settled=True):
+            shown = int(str(size["size"]))
+            if parts > 0 and shown % parts == 0:
+                yield Candidate(Edit("replace", _path(str(fact["path"])), shown), 12.5, f"{evidence}; {size['tensor']}")
         for place, share in enumerate(shares[:_MAX_SHARES]):
             edit = Edit("add" if path in given else "replace", _path(path), share)
             yield Candidate(edit, 12 - place / 100, evidence, parts if path in given else None)

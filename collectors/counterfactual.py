@@ -58,17 +58,17 @@ def search(
     of ``further`` candidates, until one of a group loads.
     """
     tried = _try(candidates(config, memory, base.run), config, base, trials)
-    if not any(outcome.mends(base) for _, _, outcome in tried):
+    if not any(outcome.settles(base) for _, _, outcome in tried):
         tried += _try(taken_for_true(memory), config, base, trials)
         tried += _refined(tried, config, memory, base, trials)
-    mended = any(outcome.mends(base) for _, _, outcome in tried)
+    mended = any(outcome.settles(base) for _, _, outcome in tried)
     if not mended and base.stage in ("load", None) and not explained_otherwise(memory):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, base, trials)
-    if not any(outcome.mends(base) for _, _, outcome in tried):
+    if not any(outcome.settles(base) for _, _, outcome in tried):
         for group in further():
             others = _try(group, config, base, trials)
             tried += others
-            if any(outcome.mends(base) for _, _, outcome in others):
+            if any(outcome.settles(base) for _, _, outcome in others):
                 break
     better = [
         (candidate, changed, outcome)
@@ -154,7 +154,7 @@ def _try(found: Iterable[Candidate], config: Mapping[str, Any], base: Outcome, t
         if outcome is None:
             break
         tried.append((candidate, changed, outcome))
-        if outcome.mends(base):
+        if outcome.settles(base):
             left = min(left, RIVALS)
     return tried
 

@@ -33,6 +33,8 @@ class Body:
         self.flow, self.function, self.env = flow, function, env
         self.returned: Value = None
         self.guards: list[ast.expr] = []
+        #: Names that a branch may have given another number than the config's.
+        self.reckoned: set[str] = set()
 
     def run(self) -> Value:
         self.statements(self.function.node.body)
@@ -53,6 +55,9 @@ class Body:
                 model_layers.made(self, target, node.value)
         elif isinstance(node, ast.AnnAssign) and node.value is not None:
             self.assign(node.target, self.value(node.value))
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            self.value(node.value)
+            self.reckoned.add(node.target.id)
         elif isinstance(node, ast.Return):
             config_dependencies.returned(self, node)
             self.returned = join(self.returned, self.value(node.value)) if node.value is not None else self.returned
@@ -102,7 +107,7 @@ class Body:
         self.restore(before)
         self.guarded(node.orelse)
         self.guards.pop()
-        self.merge(after)
+        self.merge(after, _asked_for_none(node.test))
         if node.body and isinstance(node.body[-1], ast.Return) and not node.orelse:
             self.flow.conditional += 1  # undone when the function returns
 
@@ -142,9 +147,12 @@ class Body:
             state.clear()
             state.update(content)
 
-    def merge(self, other: list[tuple[dict[str, Value], dict[str, Value]]]) -> None:
+    def merge(self, other: list[tuple[dict[str, Value], dict[str, Value]]], defaulted: set[str]) -> None:
+        """Join what the other branch left; what ``defaulted`` names got a number for want of one."""
         for state, content in other:
             for name, value in content.items():
+                if state is self.env and name in state and (value is None) is not (state[name] is None):
+                    self.reckoned.update({name} - defaulted)
                 state[name] = join(value, state.get(name))
 
     def guarded(self, *bodies: list[ast.stmt]) -> None:
@@ -156,6 +164,8 @@ class Body:
     def assign(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
             self.env[target.id] = value
+            if not self.flow.conditional:
+                self.reckoned.discard(target.id)
         elif isinstance(target, ast.Attribute):
             owner = self.value(target.value)
             if isinstance(owner, Instance):
@@ -438,3 +448,15 @@ def _text(node: ast.expr) -> str | None:
 
 def _called_name(node: ast.Call) -> str:
     return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+
+
+def _asked_for_none(test: ast.expr) -> set[str]:
+    """Names that ``test`` asks whether they are None, or anything at all."""
+    return {
+        node.id
+        for part in ast.walk(test)
+        if (isinstance(part, ast.Compare) and isinstance(part.ops[0], (ast.Is, ast.IsNot)))
+        or (isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not))
+        for node in ast.walk(part)
+        if isinstance(node, ast.Name)
+    }

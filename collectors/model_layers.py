@@ -77,7 +77,10 @@ def _axes(body: Body, call: ast.Call) -> dict[int | None, tuple[str, ...]]:
     given.update({keyword.arg: keyword.value for keyword in call.keywords if keyword.arg is not None})
     found: dict[int | None, tuple[str, ...]] = {}
     for parameter, axis in parameters:
-        value = body.value(given.get(parameter))
+        argument = given.get(parameter)
+        value = body.value(argument)
+        if isinstance(argument, ast.Name) and argument.id in body.reckoned:
+            continue
         if axis is not None and isinstance(value, Section) and value.paths and value.paths[0]:
             found[axis] = value.paths
     return found

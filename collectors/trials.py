@@ -72,6 +72,14 @@ class Outcome:
         """It loads, and ``base`` did not, or did as loads do that are not strict: with tensors that do not fit."""
         return self.loads and (not base.loads or self.better(base))
 
+    def settles(self, base: Outcome) -> bool:
+        """It mends, and nothing speaks for a better change.
+
+        Where ``base`` failed before it compared anything, a load that is not strict goes on with
+        whatever was built, so what loads with tensors that do not fit may be the wrong change.
+        """
+        return self.mends(base) and (base.loads or not self.mismatches)
+
 
 def outcome_of(run: LoadRun, directory: Path | None) -> Outcome:
     """The outcome of a run that has ended; a run that was cut off counts as failed where it was."""

@@ -126,6 +126,8 @@ class Examination:
 
     def look_at_run(self, run: LoadRun, *, trace_requested: bool = False) -> None:
         """Everything that explains how ``run`` ended."""
+        if any(gap["what"] == "load" for gap in run.unavailable):
+            self.ledger.run("load", lambda: self._not_loaded(run))
         self.ledger.run("environment", lambda: self._environment(run))
         self.ledger.run("resolution", lambda: self._resolution(run))
         if self.needs is not None:
@@ -139,6 +141,10 @@ class Examination:
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
         self.ledger.run("trace", lambda: self._trace(run, trace_requested))
+
+    def _not_loaded(self, run: LoadRun) -> None:
+        """There is nothing to load it with: the reason is all there is to tell."""
+        raise Skipped("; ".join(str(gap["reason"]) for gap in run.unavailable if gap["what"] == "load"))
 
     def look_at_companions(self, run: LoadRun, *, started: bool, traced: bool, offline_by_us: bool) -> None:
         """Repositories and files that the family wants; read in its source unless a load told all there is."""

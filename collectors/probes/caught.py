@@ -6,6 +6,7 @@ optional import is ordinary.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Dict, List, Optional
 
 from mlx_diagnose.collectors.probes import failures, parts
@@ -15,6 +16,15 @@ from mlx_diagnose.collectors.probes.events import Events, Listener
 MAX_CAUGHT = 20
 #: Ordinary ways of asking whether something is there; catching them is no failure.
 _ORDINARY = (AttributeError, KeyError, IndexError, StopIteration, StopAsyncIteration, GeneratorExit)
+#: A ValueError is one where a sequence lacks what it was asked for; so CPython 3.10 to 3.14 word it.
+_NOT_IN = re.compile(
+    r"^\w+\.(index|remove)\(x\): x not in \w+$|(is|was) not in (list|deque|range|tuple)$|substring not found$"
+)
+
+
+def _is_ordinary(error: BaseException) -> bool:
+    # Only of a plain ValueError: the text of another's is its class's to make, and may take long.
+    return isinstance(error, _ORDINARY) or (type(error) is ValueError and _NOT_IN.search(str(error)) is not None)
 
 
 class CaughtExceptions:
@@ -53,7 +63,7 @@ class CaughtExceptions:
         ][:MAX_CAUGHT]
 
     def _note(self, error: Any) -> None:
-        if isinstance(error, BaseException) and not isinstance(error, _ORDINARY) and len(self._found) < 4 * MAX_CAUGHT:
+        if isinstance(error, BaseException) and not _is_ordinary(error) and len(self._found) < 4 * MAX_CAUGHT:
             call = self._listener.current() if self._listener is not None else None
             self._found.setdefault(id(error), (error, self._stage() or "construct", call))
 

@@ -2,15 +2,18 @@
 
 The class is found as an app would: the family by ``model_type`` or by a part of the name, and of
 the classes that its package offers the one with a ``from_pretrained``. Several of these take only
-a repository id and ask the hub for the snapshot; a local directory is answered in the hub's place.
+a repository id and ask the hub for the snapshot or for one file; a local directory is answered in
+the hub's place. A family may have no such class: then others make it as a part of theirs, and
+nothing loads it alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from mlx_diagnose.collectors.probes import installed, stages
 from mlx_diagnose.collectors.probes.channel import Channel
@@ -42,24 +45,30 @@ class CodecLoader(Loader):
             self.clock.advance("import")
             module = importlib.import_module("%s.%s" % (_MODELS, family))
         owner = _class_of(module)
+        if owner is None:
+            reason = "mlx-audio has no function that loads a codec of the family %s by itself" % family
+            self._channel.send("unavailable", what="load", reason=reason)
+            raise stages.Ended
+        configured = _reads_config(module)
+        if not configured:
+            # Of a codec whose sizes are fixed there is no configuration to read.
+            with self.clock.step("config"):
+                pass
         if owner not in self._watched_classes:
             stages.wrap_attribute(owner, "__init__", self._step("construct"))
             stages.wrap_attribute(owner, "sanitize", self._step("sanitize"))
             self._watched_classes.append(owner)
         self.seen["module"] = module
         self.on_family(module)
-        self.caught.start()
+        self.caught.start(self.trace.calls if self.trace is not None else None)
         try:
-            return owner.from_pretrained(path)
-        except (OSError, ValueError):
+            return owner.from_pretrained(**_arguments(owner.from_pretrained, path))
+        except Exception as error:
             if self.clock.failed is None and "construct" not in self.clock.entered:
-                # Before anything is built, from_pretrained reads its config.
-                self.clock.failed = "config"
-            raise
-        except Exception:
-            if self.clock.failed is None and "construct" not in self.clock.entered:
-                # Weights may be read before anything is built: what fails behind them is not sanitize.
-                self.clock.failed = "construct"
+                # Before anything is built, from_pretrained reads its config, and may read weights: what its classes
+                # say of a config, and what fails behind the weights, is construction.
+                reading = isinstance(error, (OSError, json.JSONDecodeError, UnicodeDecodeError))
+                self.clock.failed = "config" if reading and configured else "construct"
             raise
 
     def _family(self, path: str) -> str:
@@ -81,27 +90,78 @@ class CodecLoader(Loader):
 
 
 def _class_of(module: Any) -> Any:
-    """The class of a codec's package that loads from files. Raises AttributeError where there is none."""
-    own: List[Any] = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and value.__module__.startswith(module.__name__) and hasattr(value, "from_pretrained")
-    ]
-    if not own:
-        raise AttributeError("no class of %s has from_pretrained" % module.__name__)
-    return own[0]
+    """The class of a codec's package that loads from files, None where there is none."""
+    for value in vars(module).values():
+        if (
+            inspect.isclass(value)
+            and value.__module__.startswith(module.__name__)
+            and hasattr(value, "from_pretrained")
+        ):
+            return value
+    return None
+
+
+def _reads_config(module: Any) -> bool:
+    """Whether the code of a codec's package speaks of a file with its config; also where it cannot be read."""
+    spoken = False
+    for folder in getattr(module, "__path__", []):
+        try:
+            for name in sorted(os.listdir(folder)):
+                if name.endswith(".py"):
+                    with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                        text = file.read()
+                    if "config.json" in text or "config.yaml" in text or "load_config" in text:
+                        return True
+                    spoken = True
+        except OSError:
+            return True
+    return not spoken
+
+
+def _arguments(function: Callable[..., Any], path: str) -> Dict[str, Any]:
+    """What ``from_pretrained`` is called with for the directory ``path``.
+
+    Most take the place alone. Where a name is asked for besides, it is that of the weights file:
+    ``mlx_audio/codec/models/s3/model_v2.py::S3TokenizerV2.from_pretrained``.
+    """
+    parameters = inspect.signature(function).parameters
+    places = [name for name in parameters if any(word in name for word in ("repo", "path", "source", "model"))]
+    place = places[0] if places else next(iter(parameters))
+    given: Dict[str, Any] = {place: path}
+    for name, parameter in parameters.items():
+        if name != place and parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+            given[name] = _weights_name(path)
+    return given
+
+
+def _weights_name(path: str) -> str:
+    """The name of the weights file in the directory ``path`` without its ending; else the directory's own."""
+    try:
+        found = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+    except OSError:
+        found = []
+    return os.path.splitext(found[0])[0] if found else os.path.basename(path.rstrip("/"))
 
 
 def _answer_for_directories(step: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Let ``snapshot_download`` take a local directory for what it is; modules bind it when they are imported."""
+    """Let what fetches from the hub take a local directory for what it is; modules bind it when they are imported."""
     import huggingface_hub
 
-    download = huggingface_hub.snapshot_download
+    download, download_file = huggingface_hub.snapshot_download, huggingface_hub.hf_hub_download
 
     def snapshot_download(*args: Any, **kwargs: Any) -> Any:
         given: Dict[str, Any] = dict(zip(("repo_id",), args), **kwargs)
         asked = given.get("repo_id")
         return asked if isinstance(asked, str) and os.path.isdir(asked) else download(*args, **kwargs)
 
+    def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
+        given: Dict[str, Any] = dict(zip(("repo_id", "filename"), args), **kwargs)
+        asked, name = given.get("repo_id"), given.get("filename")
+        if isinstance(asked, str) and isinstance(name, str) and os.path.isdir(asked):
+            return os.path.join(asked, name)
+        return download_file(*args, **kwargs)
+
     snapshot_download.__wrapped__ = download  # type: ignore[attr-defined]
+    hf_hub_download.__wrapped__ = download_file  # type: ignore[attr-defined]
     huggingface_hub.snapshot_download = step(snapshot_download)
+    huggingface_hub.hf_hub_download = step(hf_hub_download)

@@ -186,13 +186,14 @@ def inferred_type(config: Any) -> Optional[str]:
     """
     if not isinstance(config, dict):
         return None
-    declared = config.get("model_type") or config.get("architecture")
+    said = [config[key] for key in ("model_type", "architecture") if config.get(key)]
+    declared = next((value for value in said if isinstance(value, str)), None)
     architectures = config.get("architectures")
     marked = isinstance(architectures, list) and "MiMoAudioModel" in architectures
     if declared in (None, "qwen2") and (marked or set(config) >= set(MIMO_KEYS)):
         return "mimo_audio"
-    if declared is not None:
-        return declared if isinstance(declared, str) else None
+    if said:
+        return declared
     model = config.get("model")
     if str(config.get("model_version", "")).startswith("DeepFilterNet"):
         return "deepfilternet"

@@ -22,6 +22,7 @@ from mlx_diagnose.collectors.probes import (
     conduct,
     config_reading,
     failures,
+    filled,
     ghosts,
     installed,
     limits,
@@ -188,6 +189,7 @@ class Loader:
         """Mark the load step and remember what met what, for the difference."""
 
         names = [name for name in inspect.signature(function).parameters if name != "self"][:1]
+        own = not str(getattr(inspect.unwrap(function), "__module__", "")).startswith("mlx.")
 
         def load_weights(model: Any, *args: Any, **kwargs: Any) -> Any:
             # Called just as the loader calls it: a call that the model does not take must still fail.
@@ -201,9 +203,14 @@ class Loader:
             with self.clock.step("load"):
                 pairs = _pairs(weights)
                 self.seen.update(model=model, weights=pairs, strict=strict, parts=[])
-                if not strict:
+                if not strict and own:
+                    filling = filled.Filling(model)
+                elif not strict:
                     self._send_tables(raised=False)
                 result = function(model, *args, **kwargs)
+            if not strict and own:
+                # What a method of the family's own makes of names and arrays shows only in what it filled.
+                self._send_difference(*filling.difference(pairs), strict=False, raised=False)
             if strict:
                 self._send_parts(model)
             self.seen.pop("parts", None)

@@ -43,6 +43,12 @@ def under(place: str, names: Table) -> Table:
     return {"%s.%s" % (place, name): value for name, value in names.items()} if place else dict(names)
 
 
+def within(place: str, names: Table) -> Table:
+    """Those of ``names`` that belong to the module at ``place``, as that module calls them."""
+    start = place + "." if place else ""
+    return {name[len(start) :]: value for name, value in names.items() if name.startswith(start)}
+
+
 def differences(model: Table, given: Table) -> Dict[str, int]:
     """Counts of tensors missing, unexpected, of another shape, and matched."""
     missing = sum(1 for name in model if name not in given)

@@ -30,6 +30,8 @@ _SOURCE = """
         vocab_size: int = 100
         depth: int = 2
         heads: int = 4
+        inner: int = 5
+        rounded: bool = False
 
         @classmethod
         def from_dict(cls, params):
@@ -49,6 +51,10 @@ _SOURCE = """
         def __init__(self, config):
             self.embed = nn.Embedding(config.vocab_size, config.dim)
             self.layers = [Layer(config) for _ in range(config.depth)]
+            inner = config.inner
+            if config.rounded:
+                inner = 8 * ((inner + 7) // 8)
+            self.gate = nn.Linear(config.dim, inner)
             self.extra = nn.Linear(3, config.dim)
 """
 
@@ -72,6 +78,7 @@ def test_sizes_of_tensors_are_traced_to_config_values(tmp_path: Path) -> None:
         ("embed.weight", 0, "vocab_size"),
         ("embed.weight", 1, "dim"),
         ("extra.weight", 0, "dim"),
+        ("gate.weight", 1, "dim"),  # but nothing sizes axis 0: a branch may have rounded it
         ("layers", None, "depth"),
         ("layers.*.norm.weight", 0, "dim"),
         ("layers.*.attention.q_proj.weight", 1, "dim"),

@@ -13,7 +13,7 @@ from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.specimen import write_safetensors
-from tests.specimens import make_specimen
+from tests.specimens import make_specimen, tables, write_weights
 from tests.specimens.hub import snapshot
 
 
@@ -95,3 +95,30 @@ def test_a_codec_in_shards_lacks_the_one_file_that_its_loader_reads(codec: Calla
     assert failed(report) == ["weights"]
     (found,) = [finding for finding in report.findings if finding.severity == "error"]
     assert (found.failure_class, found.subjects[0].name) == ("weights/absent", "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "file"),
+    [
+        ("CosyVoice2-0.5B-S3Tokenizer", "codec.s3_tokenizer", "speech_tokenizer_v2_25hz.safetensors"),
+        ("mimi", "codec.mimi", "tokenizer-e351c8d8-checkpoint125.safetensors"),
+    ],
+)
+def test_a_codec_of_fixed_sizes_is_loaded_by_its_weights_file_alone(
+    tmp_path: Path, name: str, table: str, file: str
+) -> None:
+    (tensors,) = tables.read(table).values()
+    write_weights(tmp_path / name, {file: tensors}, body="hole")
+    report = examine(tmp_path / name)
+    assert (report.verdict, list(report.findings)) == ("loads", [])
+
+
+def test_a_codec_that_nothing_loads_by_itself_is_not_called_broken(tmp_path: Path) -> None:
+    model = tmp_path / "bigvgan"
+    model.mkdir()
+    (model / "config.json").write_text('{"num_mels": 100}', encoding="utf-8")
+    write_weights(model, {"model.safetensors": {"conv_pre.bias": ("F32", (8,))}}, body="hole")
+    report = examine(model)
+    assert (report.verdict, list(report.findings)) == ("inconclusive", [])
+    (load,) = [outcome for outcome in report.collectors if outcome.name == "load"]
+    assert load.reason == "mlx-audio has no function that loads a codec of the family bigvgan by itself"
