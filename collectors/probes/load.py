@@ -201,7 +201,7 @@ class Loader:
                 with self.clock.step("load"):
                     return function(model, *args, **kwargs)
             with self.clock.step("load"):
-                pairs = _pairs(weights)
+                pairs = tensors.pairs_of(weights)
                 self.seen.update(model=model, weights=pairs, strict=strict, parts=[])
                 if not strict and own:
                     filling = filled.Filling(model)
@@ -344,16 +344,6 @@ class Loader:
         described = name in self._described
         self._described.add(name)
         self._channel.send("signature", module=name, document=None if described else signature.describe(module))
-
-
-def _pairs(weights: Any) -> Any:
-    """The named arrays that ``Module.load_weights`` is given: pairs, or the file that holds them."""
-    if not isinstance(weights, str):
-        return weights
-    import mlx.core as mx
-
-    loaded: Any = mx.load(weights)
-    return list(loaded.items())
 
 
 def _text(error: BaseException) -> str:

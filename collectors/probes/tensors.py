@@ -21,6 +21,16 @@ def table(pairs: Iterable[Tuple[str, Any]]) -> Table:
     return found
 
 
+def pairs_of(weights: Any) -> Any:
+    """The named arrays that ``Module.load_weights`` is given: pairs, or the file that holds them."""
+    if not isinstance(weights, str):
+        return weights
+    import mlx.core as mx
+
+    loaded: Any = mx.load(weights)
+    return list(loaded.items())
+
+
 def parameters(model: Any) -> Table:
     """The parameters of an ``mlx.nn.Module`` as a table."""
     from mlx.utils import tree_flatten
