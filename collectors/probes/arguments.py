@@ -57,13 +57,12 @@ class Arguments:
     def __init__(self) -> None:
         self.origins: Optional[Origins] = None
 
-    def of(self, frame: Any) -> Given:
+    def of(self, frame: Any, code: Any) -> Given:
         """The arguments of the call that begins in ``frame``.
 
         Little is done here, while the model is made: plain values are kept, of others is noted what
         cannot be asked later, since the trace keeps no object of the patient alive.
         """
-        code = frame.f_code
         # All at once: since Python 3.13 each name that is asked for is searched among the function's.
         given = dict(frame.f_locals.items())
         count = code.co_argcount + code.co_kwonlyargcount

@@ -22,8 +22,6 @@ MAX_CALLS = 300
 _MAX_NODES = 20_000
 #: Calls of a node whose objects are looked up in what made them.
 _MAX_PLACED = 512
-#: The place of a call that nothing called.
-_NONE = (-1, 0, 0, 0)
 
 _MODELS = re.compile(r"[/\\]mlx_audio[/\\](?:\w+[/\\]models|codec|lm)[/\\]|[/\\]mlx_(?:lm|vlm)[/\\]")
 _MODULES = re.compile(r"^mlx_(?:audio\.(?:\w+\.models|codec|lm)|lm|vlm)\.")
@@ -107,9 +105,9 @@ class CallTree(Listener):
         self._places = Places()
         self._read = memory.reader()
         self._root = _Node(-1, None, None, None, None)
-        #: Nodes by the calling node's number, the function, and the line or the place in the caller's code.
+        #: Nodes by the calling node's number, the function, and the line; or the place in that node's own code.
         self._lines: Dict[Tuple[int, int, int], _Node] = {}
-        self._sites: Dict[Tuple[int, int, int, int], _Node] = {}
+        self._sites: Dict[Tuple[int, int, int], _Node] = {}
         self._stack: List[Tuple[_Node, Any, float, memory.Reading]] = []
         self._count = 0
 
@@ -131,28 +129,36 @@ class CallTree(Listener):
         foreign = _FOREIGN.get(module.partition(".")[0])
         return foreign is not None and name in foreign
 
-    def entered(self, frame: Any) -> None:
+    def entered(self, frame: Any, code: Any) -> None:
         began = perf_counter()
-        stack, code, caller = self._stack, frame.f_code, frame.f_back
-        parent = stack[-1][0] if stack else self._root
-        # Where in the caller's code the call stands is at hand; its line takes a search of the function's table.
-        site = (parent.number, identity(code), identity(caller.f_code), caller.f_lasti) if caller is not None else _NONE
-        node = self._sites.get(site)
+        stack, caller, number = self._stack, frame.f_back, identity(code)
+        parent, calling, *_ = stack[-1] if stack else (self._root, None)
         reading = self._read(began)
-        if node is None:
-            key = (parent.number, site[1], caller.f_lineno if caller is not None else 0)
-            node = self._lines.get(key)
+        if caller is not calling or caller is None:
+            node = self._on_line(frame, code, parent, (parent.number, number, caller.f_lineno if caller else 0))
+        else:
+            # Where in the caller's code the call stands is at hand; its line takes a search of the function's table.
+            site = (parent.number, number, caller.f_lasti)
+            node = self._sites.get(site)
             if node is None:
-                if self._count >= _MAX_NODES:
-                    return
-                node = self._lines[key] = self._begun(frame, parent)
-                node.before = reading
-            self._sites[site] = node
+                node = self._on_line(frame, code, parent, (parent.number, number, caller.f_lineno))
+                if node is not None:
+                    self._sites[site] = node
+        if node is None:
+            return
+        if not node.calls:
+            node.before = reading
         node.calls += 1
         stack.append((node, frame, began, reading))
 
-    def _begun(self, frame: Any, parent: _Node) -> _Node:
-        code = frame.f_code
+    def _on_line(self, frame: Any, code: Any, parent: _Node, line: Tuple[int, int, int]) -> Optional[_Node]:
+        """The node of the calls from a line: the one there is, or a new one while there is room."""
+        node = self._lines.get(line)
+        if node is None and self._count < _MAX_NODES:
+            node = self._lines[line] = self._begun(frame, code, parent)
+        return node
+
+    def _begun(self, frame: Any, code: Any, parent: _Node) -> _Node:
         module = frame.f_globals.get("__name__")
         node = _Node(self._count, parent, self._stage() or parent.stage, code, module)
         self._count += 1
@@ -161,8 +167,8 @@ class CallTree(Listener):
         parent.children.append(node)
         name = getattr(code, "co_qualname", "")
         if "." not in name or "<locals>" in name:
-            node.owner = _owner(frame)
-        node.given = self._arguments.of(frame)
+            node.owner = _owner(frame, code)
+        node.given = self._arguments.of(frame, code)
         return node
 
     def left(self, frame: Any, raised: bool) -> None:
@@ -175,7 +181,7 @@ class CallTree(Listener):
     def returned(self, code: Any) -> None:
         stack = self._stack
         for position in range(len(stack) - 1, -1, -1):
-            if stack[position][1].f_code is code:
+            if stack[position][0].code is code:
                 self._left(position, False)
                 return
 
@@ -201,7 +207,7 @@ class CallTree(Listener):
 
     def _finished(self, node: _Node, frame: Any, initialiser: bool) -> None:
         """A step is done: what the object that it made holds, and which names those made on the way got in it."""
-        made = _first(frame)
+        made = _first(frame, node.code)
         if made is None:
             return
         if initialiser:
@@ -292,17 +298,15 @@ def _described(node: _Node) -> Dict[str, Any]:
     }
 
 
-def _first(frame: Any) -> Any:
+def _first(frame: Any, code: Any) -> Any:
     """The first argument of the call: the object or the class that a method works on."""
-    code = frame.f_code
     if not code.co_argcount:
         return None
     return frame.f_locals.get(code.co_varnames[0])
 
 
-def _owner(frame: Any) -> Optional[str]:
-    code = frame.f_code
+def _owner(frame: Any, code: Any) -> Optional[str]:
     if not code.co_argcount or code.co_varnames[0] not in ("self", "cls"):
         return None
-    first = _first(frame)
+    first = _first(frame, code)
     return type_name(first) if code.co_varnames[0] == "self" else getattr(first, "__name__", None)

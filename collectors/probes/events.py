@@ -35,8 +35,11 @@ class Listener:
         """Whether the calls of the function that runs in ``frame`` are of interest; asked once a function."""
         raise NotImplementedError
 
-    def entered(self, frame: Any) -> None:
-        """A call begins; its arguments are in the frame."""
+    def entered(self, frame: Any, code: Any) -> None:
+        """A call of a function begins; its arguments are in the frame.
+
+        ``code`` is ``frame.f_code``, which raises an audit event each time that it is asked.
+        """
 
     def left(self, frame: Any, raised: bool) -> None:
         """The call ends; ``raised``: an exception left it."""
@@ -167,7 +170,7 @@ class Events:
                 if kind != _CALLS:
                     return disable
                 if self._listener is not None:
-                    listener.entered(frame_of(1))
+                    listener.entered(frame_of(1), code)
             except BaseException as error:
                 self._failed(error)
             return None
@@ -198,7 +201,8 @@ class Events:
         struck: Any = None
 
         def called(frame: Any, _event: str, _arg: Any) -> Any:
-            kind = interests.get(number(frame.f_code))
+            code = frame.f_code
+            kind = interests.get(number(code))
             if kind is None:
                 kind = interest(frame)
             if not kind:
@@ -208,7 +212,7 @@ class Events:
                 return traced
             if self._listener is not None:
                 try:
-                    listener.entered(frame)  # type: ignore[union-attr]
+                    listener.entered(frame, code)  # type: ignore[union-attr]
                 except BaseException as error:
                     self._failed(error)
             return traced_call

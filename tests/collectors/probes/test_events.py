@@ -52,7 +52,7 @@ class Calls(Listener):
     def wants(self, frame: Any) -> bool:
         return True
 
-    def entered(self, frame: Any) -> None:
+    def entered(self, frame: Any, code: Any) -> None:
         self.told.append(("entered", type(frame.f_locals["self"]).__name__))
 
     def left(self, frame: Any, raised: bool) -> None:
