@@ -61,6 +61,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _known_good(config, memory, run)
     yield from _hollow(memory)
     yield from _emptied(memory)
+    yield from _beyond(config, memory)
     yield from _shares(memory)
     if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
@@ -210,6 +211,16 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) 
         if isinstance(value, str) and isinstance(values.get(path), str) and values[path] != value:
             # Words choose between kinds of modules; numbers say how large this variant is.
             yield Candidate(Edit("replace", path, values[path]), 4, evidence, must_load=path[-1] == "model_type")
+
+
+def _beyond(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
+    """Where sanitize wants more of what is counted than there is: the keys that count it, with what there is."""
+    for fact in memory.of("tensor_gap"):
+        what, there = fact["beyond"], int(str(fact["count"]))
+        for path, value in leaves(dict(config)) if what is not None else ():
+            if type(value) is int and value > there and what in str(path[-1]).lower().split("_"):
+                evidence = f"the checkpoint has {there}: {fact['siblings']}"
+                yield Candidate(Edit("replace", path, there), 24, evidence)
 
 
 def _shares(memory: WorkingMemory) -> Iterator[Candidate]:

@@ -138,6 +138,7 @@ class Examination:
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("known_values", lambda: self._known_values(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
+        self.ledger.run("series_gaps", lambda: self._series_gaps(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
         self.ledger.run("trace", lambda: self._trace(run, trace_requested))
@@ -347,6 +348,14 @@ class Examination:
             config_reading.collect(self.memory, run.config_lost, docs[: len(run.chain)], self.packages)
         if run.chain:
             self._release_defects(run, docs[: len(run.chain)])
+
+    def _series_gaps(self, run: LoadRun) -> None:
+        from mlx_diagnose.collectors import series_gaps
+        from mlx_diagnose.collectors.exception_docs import ExceptionDoc
+
+        if run.failed_stage != "sanitize" or not run.chain or self.checkpoint is None:
+            raise Skipped("sanitize raised nothing, or there is no checkpoint")
+        series_gaps.collect(self.memory, self.checkpoint.table, ExceptionDoc.from_json(run.chain[0]))
 
     def _version_of_installed(self, name: str) -> str | None:
         found = self.around.installed.get(name) if self.around is not None else None

@@ -1263,6 +1263,18 @@ _KINDS = (
         ambiguous=_b("several assignments fit the shapes"),
     ),
     _kind(
+        "tensor_gap",
+        "series_gaps",
+        "A tensor that sanitize wanted, by what it raised, and that the checkpoint lacks.",
+        name=_s("what it would be called in the checkpoint"),
+        siblings=_s("collapsed name of those that differ in one number and are there, or none"),
+        count=_i("how many siblings are there"),
+        stands_as=_so("a tensor of that shape that has no siblings, and nearly this name"),
+        beyond=_so("what is counted (experts), where the name comes after the last of its siblings"),
+        file=_so("code that wanted it"),
+        line=_io("its line"),
+    ),
+    _kind(
         "tensor_layout",
         "weights_difference",
         "Tensors whose axes are in another order than the model wants.",

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.series_gaps import wanted_in_vain
 from mlx_diagnose.collectors.tensor_names import collapse, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming, tails_of
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
@@ -67,7 +69,7 @@ def weight_candidates(
     if run.failed_stage == "weights":
         return list(_casts(stored, list(castings)))
     if difference is None or run.tensors is None:
-        return list(_wrapped(stored))
+        return [*_wrapped(stored), *_gaps(stored, run)]
     received, model = (table_from_json(run.tensors[name]) for name in ("sanitized", "model"))
     candidates = [
         *_renames(stored, difference, received, model),
@@ -120,6 +122,18 @@ def _wrapped(stored: TensorTable) -> Iterator[WeightCandidate]:
         pairs = {name: name.partition(".")[2] for name in stored}
         operations = weight_patterns.renames(pairs, stored.keys(), ())
         yield WeightCandidate("rename", (clean(next(iter(stored))),), (tuple(operations),), len(stored))
+
+
+def _gaps(stored: TensorTable, run: LoadRun) -> Iterator[WeightCandidate]:
+    """What sanitize wanted in vain, where another tensor has nearly that name."""
+    if run.failed_stage != "sanitize" or not run.chain:
+        return
+    pairs = {gap.stands_as: gap.name for gap in wanted_in_vain(stored, ExceptionDoc.from_json(run.chain[0]))}
+    renames = {found: wanted for found, wanted in pairs.items() if found is not None}
+    if renames:
+        operations = weight_patterns.renames(renames, stored.keys(), ())
+        subjects, wanted = tuple(clean(name) for name in renames), clean(next(iter(renames.values())))
+        yield WeightCandidate("rename", subjects, _limited(iter([operations])), len(renames), wanted)
 
 
 def _renames(

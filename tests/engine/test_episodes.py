@@ -54,7 +54,7 @@ def _companions(**ahead: bool) -> WorkingMemory:
             file="family.py",
             found_by="static",
             state="not-cached",
-            **dict.fromkeys(("defaulted", "tested", "swallowed", "offline_by_us"), False),
+            **dict.fromkeys(("defaulted", "tested", "swallowed", "offline_by_us", "broke"), False),
         )
     return memory
 
