@@ -8,7 +8,7 @@ from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 from mlx_diagnose.collectors.series_gaps import Gap, wanted_in_vain
 from mlx_diagnose.collectors.tensors import TensorInfo
 
-_EXPERTS = [f"model.layers.{layer}.mlp.experts.{n}.{part}.weight" for layer in (1, 2) for n in range(4) for part in "ab"]
+_EXPERTS = [f"model.layers.{layer}.mlp.experts.{n}.{part}.weight" for layer in "12" for n in "0123" for part in "ab"]
 _LACKING = "model.layers.1.mlp.experts.2.a.weight"
 _SIBLINGS = tuple(f"model.layers.1.mlp.experts.{n}.a.weight" for n in (0, 1, 3))
 
