@@ -30,6 +30,7 @@ from mlx_diagnose.collectors.source_world import Class, Function, Module, Parame
 #: Begins the path of a section of which only the class is known that takes it.
 UNPLACED = "@"
 _MAX_DEPTH = 10
+_LOADING = "from_pretrained"
 _MAX_CALLS = 2_000
 
 
@@ -37,7 +38,8 @@ class Flow:
     """Follows a config. The results are ``takes``, ``reads``, ``uses`` and ``dependencies``.
 
     ``aside`` is set while code is looked at that making the model does not run: it adds to uses and
-    dependencies alone. ``looped`` counts the conditions that are only the body of a comprehension.
+    dependencies alone; ``reading`` while that is followed which reads the config's file itself.
+    ``looped`` counts the conditions that are only the body of a comprehension.
     """
 
     def __init__(self, world: World) -> None:
@@ -53,6 +55,7 @@ class Flow:
         self.lists: set[tuple[int, str]] = set()
         self._made: dict[tuple[object, ...], Instance] = {}
         self.aside = False
+        self.reading = False
         self._calls = 0
         self.conditional = 0
         self.looped = 0
@@ -61,7 +64,14 @@ class Flow:
         self._done: dict[tuple[object, ...], Value] = {}
 
     def follow(self, family: Module) -> None:
-        """Follow the config through ``ModelConfig.from_dict`` and ``Model.__init__`` of a family."""
+        """Follow the config through ``ModelConfig.from_dict`` and ``Model.__init__`` of a family.
+
+        No loader reads the config for a codec: its class has a ``from_pretrained`` that does.
+        """
+        codec = self._self_loading(family) if family.name.startswith("mlx_audio.codec.") else None
+        if codec is not None:
+            self._follow_loading(codec)
+            return
         config: Value = Section(("",))
         config_class = self.world.lookup(family, "ModelConfig")
         if isinstance(config_class, Class):
@@ -75,6 +85,25 @@ class Flow:
                 self.model = made if isinstance(made, Instance) else None
             elif self._takes_first(model, config):
                 self.model = self.construct(model, [config], {}, None)
+
+    def _self_loading(self, family: Module) -> Class | None:
+        """The class that ``probes/codec.py`` loads: the first of the family with a ``from_pretrained``."""
+        for name in family.names:
+            found = self.world.lookup(family, name)
+            if isinstance(found, Class) and found.module.name.startswith(family.name) and found.method(_LOADING):
+                return found
+        return None
+
+    def _follow_loading(self, cls: Class) -> None:
+        method = cls.method(_LOADING)
+        assert method is not None
+        self.reading = True
+        try:
+            made = self.call_method(method, cls, [], {})
+        finally:
+            self.reading = False
+        # Some return other things with it (mlx_audio/codec/models/encodec/encodec.py).
+        self.model = made if isinstance(made, Instance) else self.instances.get(id(cls))
 
     def _takes_first(self, model: Class, config: Value) -> bool:
         """The first parameter of a model is for its config, as far as its annotation tells.
@@ -196,7 +225,8 @@ class Flow:
             for p in cls.parameters
             if p.name not in given
         ]
-        unknown = "dropped" if section.filtered else "accepted" if cls.accepts_any else "rejected"
+        dropped = section.filtered or cls.ignores_others
+        unknown = "dropped" if dropped else "accepted" if cls.accepts_any else "rejected"
         if not self.aside:
             self.takes.append(Take(cls, section.paths, unknown, tuple(taken), frozenset(given), self.conditional > 0))
 

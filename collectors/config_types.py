@@ -5,6 +5,7 @@ A text is true to Python, even the text "false", and true is a number: a load ta
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,12 @@ def collect(
         # What a section is declared to be, no other reading of it unsays.
         declared.update(key.path for key in section.known_keys if key.type)
         for key, value in _given(section):
-            found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
+            if key.type is None and not key.nested:
+                found = _beside_default(value, key.default)
+            else:
+                found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
             if found is not None:
-                _assert(memory, config, key.path, value, found, declared=True)
+                _assert(memory, config, key.path, value, found, declared=key.type is not None or key.nested)
     for path, value, found in (*_confused(config.data or {}, usual), *_emptied(config.data or {}, usual)):
         if path not in declared:
             _assert(memory, config, path, value, found, declared=False)
@@ -84,6 +88,17 @@ def _assert(
         line=line,
         declared=declared,
     )
+
+
+def _beside_default(value: Any, default: str | None) -> Disagreement | None:
+    """A text where a parameter without annotation has a number or a list for its default."""
+    if not isinstance(value, str) or default is None:
+        return None
+    try:
+        usual = json.loads(default)
+    except ValueError:
+        return None
+    return disagreement(value, type(usual).__name__) if type(usual) in (int, float, list) else None
 
 
 def _nullable(key: Key) -> bool:

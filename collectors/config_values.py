@@ -48,7 +48,12 @@ class Instance:
         return self.section.child(name) if self.cls.accepts_any or self.cls.takes(name) else None
 
 
-Value: TypeAlias = "Section | Instance | Class | Function | Module | None"
+@dataclass(frozen=True)
+class ConfigFile:
+    """The file that holds the config, as code names it: its path, the open file, or its text."""
+
+
+Value: TypeAlias = "Section | Instance | Class | Function | Module | ConfigFile | None"
 
 
 @dataclass(frozen=True)
@@ -165,4 +170,6 @@ def fingerprint(value: Value) -> object:
     if isinstance(value, Instance):
         known = tuple((name, type(item).__name__) for name, item in value.fields.items() if item is not None)
         return ("instance", id(value.cls), value.section.paths if value.section else None, known)
+    if isinstance(value, ConfigFile):
+        return "config file"
     return id(value) if value is not None else None

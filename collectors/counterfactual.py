@@ -83,8 +83,17 @@ def search(
     best += [entry for entry in _try(_nudged(candidate, config), config, base, trials) if entry[2].rank() == rank]
     # One and the same value may have been worked out in several ways.
     best = list({repr(entry[0].edit): entry for entry in reversed(best)}.values())[::-1]
+    best = [entry for entry in best if not _renames_too(entry[0].edit, best, config)]
     _assert(memory, config, candidate, base, outcome, [other for other, _, _ in best[1:]], len(tried))
     return Repair(candidate.edit, changed, outcome, len(best) == 1)
+
+
+def _renames_too(edit: Edit, best: Sequence[_Trial], config: Mapping[str, Any]) -> bool:
+    """Whether ``edit`` writes under a name what another edit brings there by renaming the key that has it."""
+    if edit.operation not in ("add", "replace") or isinstance(edit.value, bool):
+        return False
+    moves = (other.edit for other, _, _ in best if other.edit.operation == "rename")
+    return any(other.to == edit.path and _value(config, other) == edit.value for other in moves)
 
 
 def _better(outcome: Outcome, base: Outcome, *, lost: bool) -> bool:

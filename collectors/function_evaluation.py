@@ -6,8 +6,8 @@ import ast
 import json
 from typing import TYPE_CHECKING
 
-from mlx_diagnose.collectors import config_dependencies, model_layers
-from mlx_diagnose.collectors.config_values import Instance, Section, Value, join
+from mlx_diagnose.collectors import config_dependencies, config_file_reads, model_layers
+from mlx_diagnose.collectors.config_values import ConfigFile, Instance, Section, Value, join
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 from mlx_diagnose.collectors.source_world import Class, Function, Module
 from mlx_diagnose.collectors.syntax import children
@@ -82,7 +82,9 @@ class Body:
             self.guarded(node.body, node.orelse)
         elif isinstance(node, (ast.With, ast.AsyncWith)):
             for item in node.items:
-                self.value(item.context_expr)
+                value = self.value(item.context_expr)
+                if item.optional_vars is not None and config_file_reads.is_file(value):
+                    self.assign(item.optional_vars, value)
             self.statements(node.body)
         else:
             for child in children(node):
@@ -178,6 +180,10 @@ class Body:
     # -- expressions -------------------------------------------------------------------------
 
     def value(self, node: ast.expr | None) -> Value:
+        if self.flow.reading:
+            read = config_file_reads.value(self, node)
+            if read is not None:
+                return read
         if node is None or isinstance(node, ast.Constant):
             return None
         if isinstance(node, ast.Name):
@@ -325,7 +331,7 @@ class Body:
         if isinstance(target, Class):
             return self.flow.construct(target, positional, named, spread)
         if isinstance(target, Function):
-            if not any(isinstance(value, (Section, Instance, Class)) for value in everything):
+            if not any(isinstance(value, (Section, Instance, Class, ConfigFile)) for value in everything):
                 return None
             return self.followed(target, owner, positional, named, spread)
         name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")

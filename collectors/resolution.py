@@ -152,9 +152,10 @@ def _assert_candidates(
             return
         # The declared type was taken and does not fit: it is no hint to another.
         declared = None
+    named = str(resolution["resolved"]) if resolution["family_exists"] else None
     found = [
         candidate
-        for candidate in candidates(mlx_audio_dir, category, declared, config)
+        for candidate in candidates(mlx_audio_dir, category, declared, config, named)
         if not (
             resolution["family_exists"] and (candidate.category, candidate.family) == (category, resolution["resolved"])
         )

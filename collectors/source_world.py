@@ -204,6 +204,14 @@ class Class:
         return self.initialiser is not None and self.initialiser.node.args.kwarg is not None
 
     @cached_property
+    def ignores_others(self) -> bool:
+        """What its ``**kwargs`` take, nothing looks at: keys that it does not name are dropped."""
+        if self.initialiser is None or self.initialiser.node.args.kwarg is None:
+            return False
+        name = self.initialiser.node.args.kwarg.arg
+        return not any(isinstance(node, ast.Name) and node.id == name for node in walk(self.initialiser.node))
+
+    @cached_property
     def parameters(self) -> list[Parameter]:
         if self.initialiser is not None:
             return signature(self.initialiser, self.world)

@@ -32,8 +32,13 @@ class Candidate:
     since: str | None = None
 
 
-def candidates(mlx_audio_dir: Path, category: str, declared: str | None, config: Mapping[str, Any]) -> list[Candidate]:
-    """Candidates for ``declared`` (None: the config declares nothing), those of the category asked for first."""
+def candidates(
+    mlx_audio_dir: Path, category: str, declared: str | None, config: Mapping[str, Any], resolved: str | None = None
+) -> list[Candidate]:
+    """Candidates for ``declared`` (None: the config declares nothing), those of the category asked for first.
+
+    ``resolved`` is the family that a name led to: where the config fits that nearly as well, none fits better.
+    """
     folder = str(mlx_audio_dir)
     found: list[Candidate] = []
     if declared is not None:
@@ -42,7 +47,7 @@ def candidates(mlx_audio_dir: Path, category: str, declared: str | None, config:
         found += _alike(folder, category, declared)
     if not any(candidate.score >= 0.9 for candidate in found):
         known = {(candidate.category, candidate.family) for candidate in found}
-        fitting = _fitting(mlx_audio_dir, category, config)
+        fitting = _fitting(mlx_audio_dir, category, config, resolved)
         found += [c for c in fitting if (c.category, c.family) not in known]
     return found
 
@@ -134,7 +139,7 @@ def _stem(name: str) -> str:
 _TASK_WORDS = frozenset(("tts", "model", "for", "base", "mlx", "audio", "small", "mini", "large", "medium", "hf"))
 
 
-def _fitting(mlx_audio_dir: Path, category: str, config: Mapping[str, Any]) -> list[Candidate]:
+def _fitting(mlx_audio_dir: Path, category: str, config: Mapping[str, Any], resolved: str | None) -> list[Candidate]:
     """Families whose classes take the config's keys, by reading their sources."""
     from mlx_diagnose.collectors.sources import describe_source
 
@@ -147,6 +152,8 @@ def _fitting(mlx_audio_dir: Path, category: str, config: Mapping[str, Any]) -> l
         if score >= _FITS * 0.9:
             scored.append(Candidate(family, category, "config-keys", score))
     scored.sort(key=lambda c: (-c.score, c.family))
+    if any(c.family == resolved and scored[0].score - c.score < _MARGIN for c in scored):
+        return []
     if len(scored) > 1 and scored[0].score - scored[1].score < _MARGIN:
         # Several families build on the same language model: a config of that alone tells none of them.
         return [Candidate(c.family, c.category, c.reason, scored[0].score) for c in scored[:_MAX_SIMILAR]]

@@ -13,7 +13,7 @@ from mlx_diagnose.engine.model import Report
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from mlx_diagnose.engine.specimen import write_safetensors
-from tests.specimens import make_specimen, tables, write_weights
+from tests.specimens import codecs, make_specimen, tables, write_weights
 from tests.specimens.hub import snapshot
 
 
@@ -122,3 +122,32 @@ def test_a_codec_that_nothing_loads_by_itself_is_not_called_broken(tmp_path: Pat
     assert (report.verdict, list(report.findings)) == ("inconclusive", [])
     (load,) = [outcome for outcome in report.collectors if outcome.name == "load"]
     assert load.reason == "mlx-audio has no function that loads a codec of the family bigvgan by itself"
+
+
+def test_a_misnamed_key_that_is_dropped_is_renamed(tmp_path: Path) -> None:
+    # To write its value under the right name does the same, and is no rival.
+    model = tmp_path / "descript-audio-codec-44khz"
+    (tensors,) = tables.read("codec.dac").values()
+    write_weights(model, {"model.safetensors": tensors}, body="hole")
+    codecs.DAC.write(model)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config["codebookSize"] = config.pop("codebook_size")
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    first = examine(model).findings[0]
+    assert (first.failure_class, [subject.name for subject in first.subjects]) == (
+        "config/renamed-key",
+        ["codebookSize", "codebook_size"],
+    )
+    assert [fix.applicability for fix in first.fixes] == ["verified"]
+
+
+def test_a_misnamed_key_points_to_no_other_codec(tmp_path: Path) -> None:
+    model = tmp_path / "dacvae-watermarked"
+    repository = codecs.dacvae("org/codec")
+    (tensors,) = tables.read("codec.dacvae").values()
+    write_weights(model, {"model.safetensors": tensors}, body="hole")
+    repository.write(model)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config["latentDim"] = config.pop("latent_dim")
+    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert [found.failure_class for found in examine(model).findings if found.root] == ["config/renamed-key"]
