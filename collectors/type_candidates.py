@@ -37,7 +37,7 @@ def candidates(
 ) -> list[Candidate]:
     """Candidates for ``declared`` (None: the config declares nothing), those of the category asked for first.
 
-    ``resolved`` is the family that a name led to: where the config fits that nearly as well, none fits better.
+    ``resolved`` is the family that a name led to: what knows as many keys and lacks none is no worse than another.
     """
     folder = str(mlx_audio_dir)
     found: list[Candidate] = []
@@ -152,8 +152,11 @@ def _fitting(mlx_audio_dir: Path, category: str, config: Mapping[str, Any], reso
         if score >= _FITS * 0.9:
             scored.append(Candidate(family, category, "config-keys", score))
     scored.sort(key=lambda c: (-c.score, c.family))
-    if any(c.family == resolved and scored[0].score - c.score < _MARGIN for c in scored):
-        return []
+    if scored and resolved is not None and scored[0].family != resolved:
+        documents = (describe_source(mlx_audio_dir, category, family) for family in (resolved, scored[0].family))
+        own, other = (_known(document, config, keys) for document in documents)
+        if own is not None and other is not None and own >= other:
+            return []
     if len(scored) > 1 and scored[0].score - scored[1].score < _MARGIN:
         # Several families build on the same language model: a config of that alone tells none of them.
         return [Candidate(c.family, c.category, c.reason, scored[0].score) for c in scored[:_MAX_SIMILAR]]
@@ -179,6 +182,16 @@ def _promising(mlx_audio_dir: Path, category: str, keys: list[str], count: int =
                 continue
         found.append((-len(met), family))
     return [family for share, family in sorted(found)[:count] if -share * 2 >= len(keys)]
+
+
+def _known(document: Mapping[str, Any], config: Mapping[str, Any], keys: list[str]) -> int | None:
+    """How many of ``keys`` a family takes by name, None where the config lacks something that it needs."""
+    sections = sections_of(document, config)
+    top = next((section for section in sections if not section.path and section.takers), None)
+    if top is None or any(key.required for section in sections for key in section.absent):
+        return None
+    known = {key.name for key in top.known_keys} | top.children
+    return sum(key in known for key in keys)
 
 
 def _fit(document: Mapping[str, Any], config: Mapping[str, Any], keys: list[str]) -> float:
