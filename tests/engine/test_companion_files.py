@@ -138,4 +138,4 @@ def test_one_with_more_words_than_the_model_has_is_none(whole: Specimen, broken:
     take(whole, broken / "original", whole.config["vocab_size"] + 1)
     report, fix = examined(broken)
     assert fix is None
-    assert [finding.rule for finding in report.findings if finding.root] == ["component-tokenizer-not-loadable"]
+    assert [finding.rule for finding in report.findings if finding.root] == ["component-tokenizer-files-absent"]

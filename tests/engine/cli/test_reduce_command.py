@@ -57,7 +57,9 @@ def test_a_part_that_cannot_be_built(command: Command, model: Make, tmp_path: Pa
     assert found["smallest"]["config"] == {"diffusion_head_config": {"hidden_size": ""}}
     assert (found["smallest"]["values"], found["smallest"]["files"]) == (1, [])
     assert found["smallest"]["values_before"] > 40
-    assert found["largest"]["difference"] == [{"op": "remove", "path": "/diffusion_head_config/hidden_size"}]
+    assert found["largest"]["difference"] == [
+        {"op": "replace", "path": "/diffusion_head_config/hidden_size", "value": 64}
+    ]
     assert found["reproduction"]["reproduces"]
     (failed,) = [fact for fact in found["builds"] if fact["kind"] == "component_build" and fact["outcome"] == "failed"]
     assert (failed["component"], failed["section"]) == ("prediction_head", "diffusion_head_config")
