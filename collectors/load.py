@@ -13,7 +13,19 @@ from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, Stage
 _HERE = Provenance("load")
 #: Messages that are kept as they are, the latest of each.
 _LATEST = frozenset(
-    {"hello", "mlx_audio", "backend", "loader", "tensors", "value_read", "config_lost", "trace", "conduct", "outcome"}
+    {
+        "hello",
+        "mlx_audio",
+        "backend",
+        "loader",
+        "tensors",
+        "value_read",
+        "config_lost",
+        "trace",
+        "conduct",
+        "bare_tokenizers",
+        "outcome",
+    }
 )
 
 
@@ -37,6 +49,7 @@ class LoadRun:
     config_lost: Message | None = None
     trace: Message | None = None
     conduct: Message | None = None
+    bare_tokenizers: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
     caught: list[Message] = field(default_factory=list)
@@ -247,6 +260,10 @@ def assert_facts(
                 line=part["line"],
                 loads=run.loads,
             )
+    for bare in (run.bare_tokenizers or {}).get("tokenizers", ()):
+        memory.add(
+            "tokenizer_bare", Provenance("load"), **{name: bare[name] for name in ("part", "class_name", "tokens")}
+        )
     for changed in (run.conduct or {}).get("changed", ()):
         memory.add(
             "process_change",

@@ -1088,6 +1088,14 @@ _KINDS = (
         loads=_b("the load went on to its end"),
     ),
     _kind(
+        "tokenizer_bare",
+        "load",
+        "A tokenizer of a model that was loaded, which has no vocabulary: its files were not found, and it was made all the same.",
+        part=_s("where the model holds it, such as model._tokenizer"),
+        class_name=_s("its class"),
+        tokens=_i("special tokens, all that it knows"),
+    ),
+    _kind(
         "process_change",
         "load",
         "Something of the whole process that the modules or the load changed.",

@@ -18,6 +18,7 @@ from contextlib import nullcontext
 from typing import Any, Callable, ContextManager, Dict, List, Optional, Set, TextIO
 
 from mlx_diagnose.collectors.probes import (
+    bare_tokenizers,
     caught,
     conduct,
     config_reading,
@@ -283,17 +284,19 @@ class Loader:
         self.clock.reset()
         self.seen.clear()
         raised: Optional[BaseException] = None
+        model: Any = None
         try:
             with guard:
-                load()
+                model = load()
         except BaseException as error:
             raised = error
         with self.undone():
-            self._ended(raised)
+            self._ended(raised, model)
 
-    def _ended(self, raised: Optional[BaseException]) -> None:
+    def _ended(self, raised: Optional[BaseException], model: Any) -> None:
         if raised is None:
             self._send_caught(None)
+            _quietly(self._channel, "bare_tokenizers", lambda: bare_tokenizers.report(model, self._channel.send))
             self._channel.send("outcome", loads=True, stage=None, active=memory_use.active())
         elif isinstance(raised, ghosts.ValueDependent):
             stage = self.clock.blame(raised)
