@@ -65,6 +65,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _shares(memory)
     if not explained_otherwise(memory):
         yield from _numbers(config, memory, run)
+        yield from _mirrored(config, memory, run)
         yield from _switches(config, memory, run)
 
 
@@ -394,6 +395,30 @@ def _defaulted_numbers(memory: WorkingMemory) -> Iterator[tuple[Path, int, int]]
             continue
         if type(default) is int and default > 0:
             yield _path(str(fact["path"])), default, default
+
+
+def _mirrored(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
+    """For a list of numbers that was left out, another one of its length read backwards.
+
+    What an encoder takes apart, the decoder puts together in the other order
+    (``mlx_audio/codec/models/snac/snac.py``: encoder_rates and decoder_rates).
+    """
+    if run.tensors is None or not run.tensors["counts"]["shape"]:
+        return
+    lists = {name: value for name, value in config.items() if _counts(value)}
+    for fact in memory.of("absent_key", required=False, section=""):
+        try:
+            default = json.loads(str(fact["default"]))
+        except ValueError:
+            continue
+        for name, value in lists.items() if _counts(default) else ():
+            if len(value) == len(default) and value[::-1] != default:
+                evidence = f"{name}, {json.dumps(value)}, the other way round"
+                yield Candidate(Edit("add", _path(str(fact["path"])), value[::-1]), 4, evidence, default)
+
+
+def _counts(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(type(item) is int and item > 0 for item in value)
 
 
 def _size_pairs(run: LoadRun) -> tuple[list[tuple[tuple[int, int], int]], dict[tuple[int, int], str]]:

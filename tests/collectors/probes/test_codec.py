@@ -59,6 +59,13 @@ def test_a_wrong_size_of_a_codec_is_named_and_proven(codec: Callable[..., Path])
     assert [(fix.applicability, fix.config_patch[0]["value"]) for fix in first.fixes] == [("verified", 64)]
 
 
+def test_rates_that_are_left_out_are_those_of_the_other_half_read_backwards(codec: Callable[..., Path]) -> None:
+    report = examine(codec("snac-rates", lambda config: config.pop("encoder_rates")))
+    (first,) = [found for found in report.findings if found.root]
+    assert (first.failure_class, first.subjects[0].name) == ("config/wrong-default", "encoder_rates")
+    assert [(fix.applicability, fix.config_patch[0]["value"]) for fix in first.fixes] == [("verified", [2, 4, 8, 8])]
+
+
 def test_a_codec_without_a_config_fails_at_its_config(codec: Callable[..., Path]) -> None:
     model = codec("snac-bare")
     (model / "config.json").unlink()
