@@ -41,7 +41,7 @@ def collect(
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
     ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
     checkpoint's tensors, where they are known. Facts: config_class,
-    init_parameter, config_fit, left_out_key, unknown_key, absent_key, absent_section, key_similarity,
+    init_parameter, config_fit, config_wrapped, left_out_key, unknown_key, absent_key, absent_section, key_similarity,
     type_disagreement, and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
@@ -60,6 +60,7 @@ def collect(
     absent = [key for section in sections for key in section.absent]
     _assert_fit(memory, config, sections)
     _assert_left_out(memory, config, sections, usual)
+    _assert_wrapped(memory, config, sections, usual)
     for section in sections:
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
@@ -195,6 +196,30 @@ def _assert_fit(memory: WorkingMemory, config: ConfigDocument, sections: Sequenc
             share=round(len(known) / len(given), 4),
             lacking=len(lacking | {section.path for section in sections if section.missing and section.required}),
         )
+
+
+#: Keys of the family that a wrapper holds at least, and how many times as many as stand where they belong.
+_WRAPPED, _TIMES = 3, 3
+
+
+def _assert_wrapped(
+    memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section], usual: Mapping[str, Any]
+) -> None:
+    """Assert config_wrapped for a key that no class takes and that holds what belongs at the top."""
+    taken = {key.name for section in sections if not section.path for taker in section.takers for key in taker.keys}
+    wanted = {name for name in taken.union(usual) if not config_names.is_housekeeping(name)}
+    outside = wanted.intersection(config.data or ())
+    for name, value in (config.data or {}).items():
+        inside = wanted.intersection(value) if isinstance(value, dict) and name not in wanted else set()
+        if len(inside) >= max(_WRAPPED, _TIMES * len(outside)) and 2 * len(inside) >= len(value):
+            memory.add(
+                "config_wrapped",
+                _at(config, name),
+                section=clean(name),
+                known=len(inside),
+                given=len(value),
+                outside=len(outside),
+            )
 
 
 #: Of the keys that matter, the part that a config gives at most if it is told to leave them to defaults.

@@ -677,6 +677,15 @@ _KINDS = (
         lacking=_i("keys and sections that it needs and that are not there"),
     ),
     _kind(
+        "config_wrapped",
+        "config_difference",
+        "A key of config.json that no class takes, which holds what belongs at the top level.",
+        section=_s("the key"),
+        given=_i("keys that stand under it"),
+        known=_i("of these, keys that the family takes at the top level"),
+        outside=_i("keys that the family takes and that do stand there"),
+    ),
+    _kind(
         "left_out_key",
         "config_difference",
         "A number or a section that config.json leaves to the family's default, where it leaves most of them so.",
