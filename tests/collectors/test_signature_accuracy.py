@@ -25,14 +25,17 @@ class Filled(dict):
     def __missing__(self, name):
         return Filled()
 
+def required(cls):
+    named = [p for p in inspect.signature(cls).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name: Filled() for p in named if p.default is p.empty}
+
 def fate(cls, own):
     try:
-        made = cls.from_dict(Filled({KEY: 1})) if own else cls(**{KEY: 1})
+        made = cls.from_dict(Filled({KEY: 1})) if own else cls(**required(cls), **{KEY: 1})
     except TypeError as error:
         if KEY in str(error) or "takes no arguments" in str(error):
             return "rejected"
-        open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
-        return "accepted" if open_ended and not own else "dropped" if "missing" in str(error) else None
+        return "dropped" if "missing" in str(error) else None
     except Exception:
         return None  # it wants files, or a hub
     return "accepted" if hasattr(made, KEY) else "dropped"
