@@ -26,7 +26,8 @@ class Filled(dict):
         return Filled()
 
 def required(cls):
-    named = [p for p in inspect.signature(cls).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = [p for p in inspect.signature(cls).parameters.values() if p.kind in kinds]
     return {p.name: Filled() for p in named if p.default is p.empty}
 
 def fate(cls, own):
