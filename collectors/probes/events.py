@@ -9,6 +9,7 @@ an exception that is raised and caught.) The thread that starts it is the one th
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import sys
 import threading
@@ -95,6 +96,8 @@ class Events:
             self.failure = "the model's code has a tracer of its own (sys.settrace)"
             return
         self.active = True
+        # What was imported is not walked again and again by the garbage collector, which what is noted wakes earlier.
+        gc.freeze()
 
     def stop(self) -> None:
         """End the watch."""
@@ -110,6 +113,7 @@ class Events:
         else:
             sys.settrace(None)
         self.active = False
+        gc.unfreeze()
 
     def _failed(self, error: BaseException) -> None:
         self._listener = None
