@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.config_values import ConfigFile, Section, Value
 from mlx_diagnose.collectors.source_world import Class, Function
-from mlx_diagnose.collectors.syntax import children
+from mlx_diagnose.collectors.syntax import called_name, children
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.function_evaluation import Body
@@ -35,7 +35,7 @@ def value(body: Body, node: ast.expr | None) -> Value:
         return ConfigFile() if _is_name(node.right) and not _in_folder(node.left) else None
     if not isinstance(node, ast.Call):
         return None
-    name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+    name = called_name(node)
     if name in _LOADERS and len(node.args) == 1:
         return Section(("",))
     if name not in _KNOWN or isinstance(body.target(node.func)[0], (Class, Function)):

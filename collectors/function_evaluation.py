@@ -10,7 +10,7 @@ from mlx_diagnose.collectors import config_dependencies, config_file_reads, mode
 from mlx_diagnose.collectors.config_values import ConfigFile, Instance, Section, Value, join
 from mlx_diagnose.collectors.constant_expressions import UNKNOWN, evaluate
 from mlx_diagnose.collectors.source_world import Class, Function, Module
-from mlx_diagnose.collectors.syntax import children
+from mlx_diagnose.collectors.syntax import called_name, children
 
 if TYPE_CHECKING:
     from mlx_diagnose.collectors.config_flow import Flow
@@ -117,7 +117,7 @@ class Body:
         """``isinstance(x, dict)`` where ``x`` is known to be an object."""
         return (
             isinstance(test, ast.Call)
-            and _called_name(test) == "isinstance"
+            and called_name(test) == "isinstance"
             and len(test.args) == 2
             and isinstance(test.args[1], ast.Name)
             and test.args[1].id in _MAPPINGS
@@ -126,7 +126,7 @@ class Body:
 
     def tests_for_its_class(self, test: ast.expr) -> bool:
         """``isinstance(x, C)`` where ``x`` is known to be a C."""
-        if not (isinstance(test, ast.Call) and _called_name(test) == "isinstance" and len(test.args) == 2):
+        if not (isinstance(test, ast.Call) and called_name(test) == "isinstance" and len(test.args) == 2):
             return False
         value, cls = self.value(test.args[0]), self.value(test.args[1])
         return isinstance(value, Instance) and isinstance(cls, Class) and cls in value.cls.mro
@@ -334,7 +334,7 @@ class Body:
             if not any(isinstance(value, (Section, Instance, Class, ConfigFile)) for value in everything):
                 return None
             return self.followed(target, owner, positional, named, spread)
-        name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        name = called_name(node)
         if name in _PASS:
             first = next((value for value in everything if isinstance(value, (Section, Instance))), None)
             return first.copied() if isinstance(first, Section) else first
@@ -343,7 +343,7 @@ class Body:
     def target(self, function: ast.expr) -> tuple[Value, Value]:
         """What is called, and the class or object whose method it is."""
         if isinstance(function, ast.Attribute):
-            if isinstance(function.value, ast.Call) and _called_name(function.value) == "super":
+            if isinstance(function.value, ast.Call) and called_name(function.value) == "super":
                 me = next(iter(self.env.values()), None)
                 cls = me.cls if isinstance(me, Instance) else me
                 if isinstance(cls, Class):
@@ -413,7 +413,7 @@ class Body:
         if key is None:
             return None
         section = owner.section if isinstance(owner, Instance) and owner.cls.accepts_any else owner
-        how = _called_name(node)
+        how = called_name(node)
         default = _json(evaluate(node.args[2], lambda _: UNKNOWN)) if len(node.args) > 2 else None
         if isinstance(section, Section):
             self.flow.read(section, key, node, self.function, how, required=False, default=default)
@@ -450,10 +450,6 @@ def _json(value: object) -> str | None:
 
 def _text(node: ast.expr) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-
-
-def _called_name(node: ast.Call) -> str:
-    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
 
 
 def _asked_for_none(test: ast.expr) -> set[str]:

@@ -84,3 +84,8 @@ def without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def called_name(node: ast.Call) -> str:
+    """The last part of the name that is called; empty where what is called has none."""
+    return node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")

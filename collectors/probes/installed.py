@@ -43,22 +43,24 @@ def version(directory: str) -> Optional[str]:
 
 def remapping(directory: str, category: str) -> Dict[str, str]:
     """``MODEL_REMAPPING`` of a category, as far as it is a literal (also those of old releases)."""
-    path = os.path.join(directory, category, "utils.py")
+    value = _literal(os.path.join(directory, category, "utils.py"), "MODEL_REMAPPING")
+    return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def _literal(path: str, name: str) -> Any:
+    """What the module at ``path`` assigns to ``name`` first; None if that is no literal, or cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             tree = ast.parse(file.read())
     except (OSError, SyntaxError, ValueError, UnicodeDecodeError):
-        return {}
+        return None
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "MODEL_REMAPPING" for t in node.targets
-        ):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             try:
-                value = ast.literal_eval(node.value)
+                return ast.literal_eval(node.value)
             except ValueError:
-                return {}
-            return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
-    return {}
+                return None
+    return None
 
 
 def families(directory: str, category: str) -> List[str]:
@@ -214,22 +216,9 @@ _TOLD_BY_KEYS = (
 
 def _hinted_architectures(package: str) -> List[str]:
     """``architectures`` of the ``DETECTION_HINTS`` of a family's package, as far as they are literal."""
-    try:
-        with open(os.path.join(package, "__init__.py"), encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-    except (OSError, SyntaxError, ValueError, UnicodeDecodeError):
-        return []
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and any(
-            isinstance(target, ast.Name) and target.id == "DETECTION_HINTS" for target in node.targets
-        ):
-            try:
-                value = ast.literal_eval(node.value)
-            except ValueError:
-                return []
-            found = value.get("architectures", ()) if isinstance(value, dict) else ()
-            return [str(name) for name in found]
-    return []
+    value = _literal(os.path.join(package, "__init__.py"), "DETECTION_HINTS")
+    found = value.get("architectures", ()) if isinstance(value, dict) else ()
+    return [str(name) for name in found]
 
 
 def _beginning(known: Dict[str, _Names], parts: List[str]) -> Optional[str]:
