@@ -96,8 +96,11 @@ class Events:
             self.failure = "the model's code has a tracer of its own (sys.settrace)"
             return
         self.active = True
-        # What was imported is not walked again and again by the garbage collector, which what is noted wakes earlier.
-        gc.freeze()
+        if listener is not None:
+            # What was imported is not walked again and again by the garbage collector, which what is noted wakes
+            # earlier. A model that was loaded before and let go must be gone by then: frozen, it would stay.
+            gc.collect()
+            gc.freeze()
 
     def stop(self) -> None:
         """End the watch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import types
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,3 +121,12 @@ def test_a_watch_begins_anew_with_all_functions(events: Events, family: Any) -> 
     family.helper()
     assert calls.told == [("entered", "Layer"), ("left", "__init__")]
     assert [str(error) for error in met] == ["met", "met"]
+
+
+def test_a_model_that_was_let_go_is_not_kept_by_the_watch_of_the_next(events: Events, family: Any) -> None:
+    earlier = family.Model()
+    earlier.itself = earlier
+    alive = weakref.ref(earlier)
+    del earlier
+    events.start(Calls())
+    assert alive() is None
