@@ -56,6 +56,9 @@ class _Node:
         "code",
         "elements",
         "given",
+        "initialiser",
+        "latest",
+        "latest_at",
         "longest",
         "module",
         "number",
@@ -75,6 +78,10 @@ class _Node:
         #: The class that the function works on, where its own name does not tell.
         self.owner: Optional[str] = None
         self.children: Optional[List[_Node]] = None
+        self.initialiser = bool(code) and code.co_name == "__init__"
+        #: The node that was called last, and where in the code of this one.
+        self.latest: Optional[_Node] = None
+        self.latest_at = -1
         self.calls, self.seconds, self.longest, self.raised = 0, 0.0, 0.0, 0
         #: Readings before the first call and after the last one.
         self.before: Optional[memory.Reading] = None
@@ -108,7 +115,9 @@ class CallTree(Listener):
         #: Nodes by the calling node's number, the function, and the line; or the place in that node's own code.
         self._lines: Dict[Tuple[int, int, int], _Node] = {}
         self._sites: Dict[Tuple[int, int, int], _Node] = {}
+        #: The calls that run now, outermost first: the node, the frame, when it began, and the memory then.
         self._stack: List[Tuple[_Node, Any, float, memory.Reading]] = []
+        self._outside = (self._root, None, 0.0, (None, None, None))
         self._count = 0
 
     # -- listening ---------------------------------------------------------------------------
@@ -131,31 +140,42 @@ class CallTree(Listener):
 
     def entered(self, frame: Any, code: Any) -> None:
         began = perf_counter()
-        stack, caller, number = self._stack, frame.f_back, identity(code)
-        parent, calling, *_ = stack[-1] if stack else (self._root, None)
-        reading = self._read(began)
-        if caller is not calling or caller is None:
-            node = self._on_line(frame, code, parent, (parent.number, number, caller.f_lineno if caller else 0))
-        else:
+        stack, caller = self._stack, frame.f_back
+        parent, calling, _, _ = stack[-1] if stack else self._outside
+        node: Optional[_Node]
+        if caller is calling and caller is not None:
             # Where in the caller's code the call stands is at hand; its line takes a search of the function's table.
-            site = (parent.number, number, caller.f_lasti)
-            node = self._sites.get(site)
-            if node is None:
-                node = self._on_line(frame, code, parent, (parent.number, number, caller.f_lineno))
-                if node is not None:
-                    self._sites[site] = node
+            place, node = caller.f_lasti, parent.latest
+            if node is None or parent.latest_at != place or node.code is not code:
+                node = self._at(frame, code, parent, caller, place)
+        else:
+            node = self._on_line(frame, code, parent, caller.f_lineno if caller is not None else 0)
         if node is None:
             return
+        reading = self._read(began)
         if not node.calls:
             node.before = reading
         node.calls += 1
         stack.append((node, frame, began, reading))
 
-    def _on_line(self, frame: Any, code: Any, parent: _Node, line: Tuple[int, int, int]) -> Optional[_Node]:
+    def _at(self, frame: Any, code: Any, parent: _Node, caller: Any, place: int) -> Optional[_Node]:
+        """The node of the calls from a place in the caller's code, which is remembered: loops call from one."""
+        site = (parent.number, identity(code), place)
+        node = self._sites.get(site)
+        if node is None:
+            node = self._on_line(frame, code, parent, caller.f_lineno)
+            if node is None:
+                return None
+            self._sites[site] = node
+        parent.latest, parent.latest_at = node, place
+        return node
+
+    def _on_line(self, frame: Any, code: Any, parent: _Node, line: int) -> Optional[_Node]:
         """The node of the calls from a line: the one there is, or a new one while there is room."""
-        node = self._lines.get(line)
+        key = (parent.number, identity(code), line)
+        node = self._lines.get(key)
         if node is None and self._count < _MAX_NODES:
-            node = self._lines[line] = self._begun(frame, code, parent)
+            node = self._lines[key] = self._begun(frame, code, parent)
         return node
 
     def _begun(self, frame: Any, code: Any, parent: _Node) -> _Node:
@@ -175,25 +195,28 @@ class CallTree(Listener):
         stack = self._stack
         for position in range(len(stack) - 1, -1, -1):
             if stack[position][1] is frame:
-                self._left(position, raised)
+                del stack[position + 1 :]
+                self._left(raised)
                 return
 
     def returned(self, code: Any) -> None:
         stack = self._stack
-        for position in range(len(stack) - 1, -1, -1):
+        if stack and stack[-1][0].code is code:
+            self._left(False)
+            return
+        for position in range(len(stack) - 2, -1, -1):
             if stack[position][0].code is code:
-                self._left(position, False)
+                del stack[position + 1 :]
+                self._left(False)
                 return
 
-    def _left(self, position: int, raised: bool) -> None:
-        node, frame, began, before = self._stack[position]
-        del self._stack[position:]
+    def _left(self, raised: bool) -> None:
+        """The innermost call that is known ends."""
+        node, frame, began, before = self._stack.pop()
         if raised:
             node.raised += 1
-        else:
-            initialiser = node.code.co_name == "__init__"
-            if initialiser or node.children is not None:
-                self._finished(node, frame, initialiser)
+        elif node.initialiser or node.children is not None:
+            self._finished(node, frame)
         ended = perf_counter()
         node.after = after = self._read(ended)
         if before[0] is not None and after[0] is not None:
@@ -205,12 +228,12 @@ class CallTree(Listener):
         if took > node.longest:
             node.longest = took
 
-    def _finished(self, node: _Node, frame: Any, initialiser: bool) -> None:
+    def _finished(self, node: _Node, frame: Any) -> None:
         """A step is done: what the object that it made holds, and which names those made on the way got in it."""
         made = _first(frame, node.code)
         if made is None:
             return
-        if initialiser:
+        if node.initialiser:
             tensors, elements, size = self._places.measure(made)
             node.tensors, node.elements, node.bytes = (
                 node.tensors + tensors,
