@@ -58,7 +58,7 @@ def collect(
     usual = _usual(document)
     unknown = [key for section in sections for key in section.unknown]
     absent = [key for section in sections for key in section.absent]
-    _assert_fit(memory, config, sections)
+    _assert_fit(memory, config, sections, usual)
     _assert_left_out(memory, config, sections, usual)
     _assert_wrapped(memory, config, sections, usual)
     for section in sections:
@@ -180,7 +180,9 @@ def _assert_unknown(memory: WorkingMemory, config: ConfigDocument, section: Sect
         )
 
 
-def _assert_fit(memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section]) -> None:
+def _assert_fit(
+    memory: WorkingMemory, config: ConfigDocument, sections: Sequence[Section], usual: Mapping[str, Any]
+) -> None:
     top = next((section for section in sections if not section.path and section.takers), None)
     if top is None or any(taker.unknown_keys == "accepted" for taker in top.takers):
         return
@@ -194,6 +196,7 @@ def _assert_fit(memory: WorkingMemory, config: ConfigDocument, sections: Sequenc
             given=len(given),
             known=len(known),
             share=round(len(known) / len(given), 4),
+            usual_share=round(len(given.intersection(usual)) / len(given), 4) if usual else None,
             lacking=len(lacking | {section.path for section in sections if section.missing and section.required}),
         )
 

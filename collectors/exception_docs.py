@@ -29,7 +29,7 @@ class ExceptionDoc:
     ``role`` is raised, cause or swallowed; ``order`` counts along the chain from the one raised
     (0). ``attributes`` may hold name, path, filename, errno, key, obj_type, obj_module, obj_class,
     obj_is_class, obj_base, name_from; any may be missing, as they are in a pasted traceback.
-    ``frames`` are outermost first.
+    ``frames`` are outermost first. ``parts`` names what was to be made where it was caught.
     """
 
     stage: str
@@ -41,6 +41,7 @@ class ExceptionDoc:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     frames: tuple[Frame, ...] = ()
     order: int = 0
+    parts: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExceptionDoc:
@@ -56,6 +57,7 @@ class ExceptionDoc:
             attributes=dict(data.get("attributes") or {}),
             frames=tuple(_frame(frame) for frame in data.get("frames") or ()),
             order=int(data.get("order") or 0),
+            parts=tuple(str(part["part"]) for part in data.get("parts") or ()),
         )
 
     def is_a(self, *names: str) -> bool:

@@ -133,6 +133,7 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         package=in_package.package if inside_package else None,
         raised=doc.role != "swallowed",
         elsewhere=elsewhere,
+        part=clean(doc.parts[0], 200) if doc.parts else None,
         file=frame.file if frame else None,
         line=frame.line if frame else None,
     )

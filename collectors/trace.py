@@ -200,6 +200,7 @@ def _assert_lookups(memory: WorkingMemory, lookups: Sequence[Mapping[str, Any]],
             package=None,
             raised=False,
             elsewhere=False,
+            part=None,
             file=lookup["file"],
             line=lookup["line"],
         )

@@ -674,6 +674,7 @@ _KINDS = (
         given=_i("keys that stand there, without those of bookkeeping"),
         known=_i("of these, keys that the family takes or reads"),
         share=_f("known of given, 0 to 1"),
+        usual_share=_fo("of given, what the known-good configuration of the family has; null where there is none"),
         lacking=_i("keys and sections that it needs and that are not there"),
     ),
     _kind(
@@ -1067,6 +1068,7 @@ _KINDS = (
         package=_so("that package"),
         raised=_b("its absence ended the load"),
         elsewhere=_b("it lies in the model directory, and was looked for from where the load ran"),
+        part=_so("what was to be made where its absence was caught, and is empty, such as model.tokenizer"),
         file=_so("who asked"),
         line=_io("line there"),
     ),

@@ -484,6 +484,15 @@ def test_files_that_were_wanted(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_says_what_was_to_be_made_from_it() -> None:
+    caught = _doc(
+        "FileNotFoundError", "tokenizer.model not found", role="swallowed", parts=[{"part": "model.tokenizer"}]
+    )
+    ended = _doc("FileNotFoundError", "vocab.txt not found")
+    facts = _facts(caught, ended).of("file_wanted")
+    assert {f["name"]: f["part"] for f in facts} == {"tokenizer.model": "model.tokenizer", "vocab.txt": None}
+
+
 def test_a_file_of_the_model_that_is_looked_for_from_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").touch()
     docs = [
