@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from mlx_diagnose.collectors.target import locate
 from mlx_diagnose.engine.cli import main
 from mlx_diagnose.engine.isolation import IsolationError, Request, known_limits, lend, make, missing_for, plan
 from mlx_diagnose.engine.model import UsageError
+from tests.wheels import make_wheel
 
 
 def _request(folder: Path, **fields: object) -> Request:
@@ -66,26 +66,12 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["isolate", "--release", "1", "--lock", __file__, "--dry-run"]) == 2
 
 
-def _wheel(folder: Path, name: str, version: str, files: dict[str, str], *metadata: str) -> None:
-    info = f"{name}-{version}.dist-info"
-    head = ["Metadata-Version: 2.1", f"Name: {name.replace('_', '-')}", f"Version: {version}", *metadata]
-    contents = {
-        **files,
-        f"{info}/METADATA": "\n".join(head) + "\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(f"{file},,\n" for file in [*contents, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        for file, text in {**contents, f"{info}/RECORD": record}.items():
-            archive.writestr(file, text)
-
-
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
     folder = tmp_path / "wheels"
     folder.mkdir()
     family = "import undeclared\nclass Model: ...\n"
-    _wheel(
+    make_wheel(
         folder,
         "mlx_audio",
         "0.6.2",
@@ -96,8 +82,8 @@ def wheels(tmp_path: Path) -> Path:
             "mlx_audio/tts/models/fam/__init__.py": family,
         },
     )
-    _wheel(folder, "mlx", "0.32.4", {"mlx/__init__.py": ""}, "Provides-Extra: cpu")
-    _wheel(folder, "undeclared", "1.0", {"undeclared.py": ""})
+    make_wheel(folder, "mlx", "0.32.4", {"mlx/__init__.py": ""}, "Provides-Extra: cpu")
+    make_wheel(folder, "undeclared", "1.0", {"undeclared.py": ""})
     return folder
 
 
