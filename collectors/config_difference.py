@@ -12,6 +12,7 @@ from typing import Any
 
 from mlx_diagnose.collectors import checkpoint_sizes, config_names, config_types, signature_facts
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
+from mlx_diagnose.collectors.config_edit import json_pointer
 from mlx_diagnose.collectors.config_sections import Section, sections_of
 from mlx_diagnose.collectors.name_similarity import same_words
 from mlx_diagnose.collectors.tensors import TensorTable
@@ -41,8 +42,8 @@ def collect(
     family's source is found through it, or given: ``mlx_audio_dir`` with ``category`` and
     ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
     checkpoint's tensors, where they are known. Facts: config_class,
-    init_parameter, config_fit, config_wrapped, left_out_key, unknown_key, absent_key, absent_section, key_similarity,
-    type_disagreement, and those of :mod:`signature_facts`.
+    init_parameter, config_fit, config_wrapped, wrapped_key, left_out_key, unknown_key, absent_key, absent_section,
+    key_similarity, type_disagreement, and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
     if document is None:
@@ -223,6 +224,15 @@ def _assert_wrapped(
                 given=len(value),
                 outside=len(outside),
             )
+            for key in value:
+                if key not in (config.data or ()) and key == clean(key):
+                    memory.add(
+                        "wrapped_key",
+                        _at(config, name),
+                        section=clean(name),
+                        source=json_pointer((name, key)),
+                        target=json_pointer((key,)),
+                    )
 
 
 #: Of the keys that matter, the part that a config gives at most if it is told to leave them to defaults.

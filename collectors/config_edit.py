@@ -45,6 +45,11 @@ def dotted(path: Path) -> str:
     return ".".join(str(part) for part in path)
 
 
+def json_pointer(path: Path) -> str:
+    """The path as a patch writes it (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
 def leaves(value: Any, path: Path = ()) -> list[tuple[Path, Any]]:
     """All scalars of a config with their paths, iteratively, in order."""
     found: list[tuple[Path, Any]] = []

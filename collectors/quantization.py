@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
+from mlx_diagnose.collectors.config_edit import json_pointer
 from mlx_diagnose.collectors.packing import Packing, joined
 from mlx_diagnose.collectors.packing_readings import Reading, read_layers
 from mlx_diagnose.collectors.quantization_block import KEYS, SETTINGS, Block, Entry, read_block
@@ -226,12 +227,11 @@ def settings(packing: Packing) -> dict[str, object]:
 def _entry(memory: WorkingMemory, block: Block, layer: str, wanted: object) -> None:
     """One fact for an entry that a layer wants in the block, by its path in the model."""
     if len(memory.of("quantization_entry")) < MAX_ENTRIES and layer == clean(layer):
-        path = layer.replace("~", "~0").replace("/", "~1")
         memory.add(
             "quantization_entry",
             Provenance("quantization", path=layer),
             layer=layer,
-            pointer=f"/{block.key}/{path}",
+            pointer=json_pointer((block.key, layer)),
             entry=json.dumps(wanted),
         )
 

@@ -217,9 +217,11 @@ class _Course:
         return Bench(trials, examination.checkpoint)
 
     def _lacks_section(self, examination: Examination, run: LoadRun) -> bool:
-        """Whether what does not fit follows the numbers of a section that the config does not have."""
+        """Whether what does not fit follows the numbers of a section that the config does not have, or all of them."""
         memory, config, bench = examination.memory, examination.config, self._bench
         assert config is not None and bench is not None
+        if memory.of("config_wrapped"):
+            return True
         if hollow(memory):
             return False  # a value that cannot be stands there: to add a section may only overrule it
         difference = examination.difference

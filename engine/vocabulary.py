@@ -687,6 +687,14 @@ _KINDS = (
         outside=_i("keys that the family takes and that do stand there"),
     ),
     _kind(
+        "wrapped_key",
+        "config_difference",
+        "A key under that of config_wrapped, which the top level does not have.",
+        section=_s("the key of config_wrapped"),
+        source=_s("JSON pointer of where it stands"),
+        target=_s("JSON pointer of where it belongs"),
+    ),
+    _kind(
         "left_out_key",
         "config_difference",
         "A number or a section that config.json leaves to the family's default, where it leaves most of them so.",

@@ -122,9 +122,12 @@ def _environment(template: FixTemplate, resolve: Resolver) -> dict[str, str]:
 
 
 def _joined(operations: Sequence[dict[str, Any]]) -> list[Mapping[str, Any]]:
-    """The operations, each once; two values for one place are a contradiction."""
+    """The operations, each once, removals last: others may take something from there.
+
+    Two values for one place are a contradiction.
+    """
     joined: list[Mapping[str, Any]] = []
-    for operation in operations:
+    for operation in sorted(operations, key=lambda operation: operation["op"] == "remove"):
         if operation in joined:
             continue
         if any(known["op"] == operation["op"] and known["path"] == operation["path"] for known in joined):

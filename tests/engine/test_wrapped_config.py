@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_diagnose.adapters.config_patch import apply_patch
 from mlx_diagnose.engine.options import Options
 from mlx_diagnose.engine.pipeline import diagnose
 from tests.specimens import make_specimen
@@ -29,6 +30,9 @@ def test_the_wrapper_is_the_one_root(
     roots = [finding for finding in report.findings if finding.root and finding.severity == "error"]
     assert [(root.rule, [one.name for one in root.subjects]) for root in roots] == [("config-wrapped", [wrapper])]
     assert report.findings[0] is roots[0]
+    (fix,) = roots[0].fixes
+    assert (fix.kind, fix.applicability) == ("config-patch", "verified")
+    assert apply_patch({**kept, wrapper: whole}, fix.config_patch) == {**kept, **whole}
 
 
 def test_a_key_that_nobody_knows_is_no_wrapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
