@@ -15,7 +15,7 @@ from mlx_diagnose.adapters.weight_operations import WeightMapError
 from mlx_diagnose.collectors.trials import Outcome
 from mlx_diagnose.engine.bench import Bench
 from mlx_diagnose.engine.model import Finding, Fix
-from mlx_diagnose.engine.verification import Found, helps, tries
+from mlx_diagnose.engine.verification import Found, family_of, helps, leads_on, tries
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,12 @@ def steps(
     """The fixes of ``findings`` with which the load came farther than ``base``, the best and smallest first.
 
     Of changes of the config that are neither verified nor the best one found, those that merely
-    make a later stage fail are left out: behind a guess lies nothing of the user's.
+    make a later stage fail are left out: behind a guess lies nothing of the user's. A family is
+    no guess where no other is proposed or loads, unless most tensors do not fit with it.
     """
+    findings = list(findings)
+    families = {family_of(fix) for finding in findings for fix in finding.fixes if tries(fix)} - {None}
+    told = len(families) == 1 and not (found.repair is not None and found.repair.outcome.loads)
     best = found.repair.config if found.repair is not None else None
     helpful: list[Step] = []
     for fix in (fix for finding in findings for fix in finding.fixes if tries(fix)):
@@ -79,9 +83,16 @@ def steps(
             continue
         if outcome is None or outcome.rank() <= base.rank() or found.doubt(fix) is not None:
             continue
-        if fix.weight_map or fix.shim or fix.copies or fix.applicability == "verified" or helps(fix) or changed == best:
+        leads = told and leads_on(fix) and _fits_mostly(outcome)
+        sure = fix.applicability == "verified" or helps(fix) or changed == best or leads
+        if fix.weight_map or fix.shim or fix.copies or sure:
             helpful.append(Step(fix, outcome))
     return sorted(helpful, key=lambda step: (*(-part for part in step.outcome.rank()), step.size))
+
+
+def _fits_mostly(outcome: Outcome) -> bool:
+    tensors = outcome.run.tensors
+    return tensors is None or tensors["counts"]["matched"] >= outcome.mismatches
 
 
 def compose(helpful: Sequence[Step], config: Mapping[str, Any], bench: Bench) -> Mend | None:

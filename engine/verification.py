@@ -29,6 +29,7 @@ TOGETHER = "tried on a copy together with the other fixes: it loads (loading is 
 _GHOSTS = "; names, types and shapes of its weights were real, their values were not read"
 _LAYOUT_SHIM = "sanitize-keeps-layout"
 _HELPS = "it helps, but "
+_ANY_FAMILY = "ambiguous: any family passes "
 _NOT_AGAIN = "it passed in a live session, but not in a fresh process"
 _SPENT = "not tried: the time for trials was spent"
 _VALUES = "not proven: the model reads values of the weights while it loads"
@@ -134,10 +135,8 @@ def _tried(fix: Fix, config: Mapping[str, Any], base: Outcome, bench: Bench, fou
         return replace(fix, reason="ambiguous: another change of the same size also passes")
     if outcome.mends(base):
         return replace(fix, applicability="verified", reason=f"{_fits(outcome, base)}{ghosts}")
-    if any(step.get("path") in _TYPE_KEYS for step in fix.config_patch):
-        return replace(
-            fix, reason=f"ambiguous: any family passes {base.stage}; with this one {outcome.stage} fails next"
-        )
+    if family_of(fix) is not None:
+        return replace(fix, reason=f"{_ANY_FAMILY}{base.stage}; with this one {outcome.stage} fails next")
     if outcome.mismatches and any(_adds_number(step) for step in fix.config_patch):
         # Where a number was missing, any lets the model be built; only the shapes tell the right one.
         misfit = f"with this one {outcome.mismatches} tensors do not fit"
@@ -173,10 +172,20 @@ def helps(fix: Fix) -> bool:
     return fix.applicability == "unverified" and (fix.reason or "").startswith(_HELPS)
 
 
+def family_of(fix: Fix) -> str | None:
+    """The family, or the type, that a change of the config chooses; None where it chooses none."""
+    return next((str(step.get("value")) for step in fix.config_patch if step.get("path") in _TYPE_KEYS), None)
+
+
+def leads_on(fix: Fix) -> bool:
+    """It chose a family, and with that the load came farther without passing: the family alone proves nothing."""
+    return fix.applicability == "unverified" and (fix.reason or "").startswith(_ANY_FAMILY)
+
+
 def confirmed(findings: Iterable[Finding], outcome: Outcome, used: Collection[str]) -> list[Finding]:
     """The findings after all mends were loaded together once more, in a fresh process.
 
-    If that loads, fixes that only helped alone and are among those ``used`` (ids) are verified as a
+    If that loads, fixes that only helped or led on alone and are among those ``used`` (ids) are verified as a
     set; if it does not, nothing that the live session showed is called verified.
     """
     return [
@@ -186,7 +195,7 @@ def confirmed(findings: Iterable[Finding], outcome: Outcome, used: Collection[st
 
 def _confirmed(fix: Fix, outcome: Outcome, used: Collection[str]) -> Fix:
     if outcome.loads:
-        if helps(fix) and fix.id in used:
+        if (helps(fix) or leads_on(fix)) and fix.id in used:
             return replace(fix, applicability="verified", reason=f"{TOGETHER}{_GHOSTS if fix.weight_map else ''}")
         return fix
     if fix.applicability == "verified" and tries(fix):

@@ -174,3 +174,12 @@ def test_a_config_that_gives_nothing_but_the_type_is_told_by_what_it_leaves_out(
     (found,) = broken(family, emptied)
     assert found.failure_class == failure_class
     assert subject in subjects(found)
+
+
+def test_what_is_behind_a_misspelt_type_is_told_and_mended_with_it(broken: Callable[..., list[Finding]]) -> None:
+    kind, size = broken("llama", lambda config: config.update(model_type="lllama", intermediate_size=96))
+    assert (kind.failure_class, subjects(kind)) == ("architecture/unsupported", ["lllama", "llama"])
+    assert (size.failure_class, subjects(size)) == ("config/value-mismatch", ["intermediate_size"])
+    (first,), (second,) = kind.fixes, size.fixes
+    assert [first.applicability, second.applicability] == ["verified", "verified"]
+    assert size.observed_after == (first.id,)
