@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mlx_diagnose.collectors.tensor_names import split_indices
+from mlx_diagnose.collectors.tensor_words import words
 
 Indices: TypeAlias = tuple[int, ...]
 Shape: TypeAlias = tuple[int, ...]
@@ -21,6 +22,8 @@ _MAX_ALIKE = 150
 _ALIKE, _ALIKE_ALONE = 0.5, 0.4
 #: Two candidates this close in likeness are equally good.
 _CLOSE = 0.05
+#: What words in common add to the likeness of two names that are to be told from others, by their share of all words.
+_OF_WORDS = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +92,9 @@ def _paired(
             score = (_common_parts(parts, other_parts) + ratio) / 2
             if score >= enough and one.common(other) is not None:
                 scores[i, j] = score
+    if len(scores) > 1:
+        for i, j in scores:
+            scores[i, j] += _OF_WORDS * _common_words(found[i].text.split("."), others[j][3])
     free = (set(range(len(found))), set(range(len(wanted))))
     for (i, j), score in sorted(scores.items(), key=lambda item: (-item[1], item[0])):
         if i in free[0] and j in free[1]:
@@ -108,6 +114,14 @@ def _common_parts(left: Sequence[str], right: Sequence[str]) -> float:
     front = agreeing(left, right)
     back = agreeing(left[::-1], right[::-1])
     return min(front + back, shorter) / longer
+
+
+def _common_words(left: Sequence[str], right: Sequence[str]) -> float:
+    """The share of words in common among those of the parts that differ: ``to_q`` is ``q_proj``, not ``k_proj``."""
+    front = agreeing(left, right)
+    back = agreeing(left[front:][::-1], right[front:][::-1])
+    one, other = (words(" ".join(parts[front : len(parts) - back])) for parts in (left, right))
+    return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def agreeing(left: Sequence[str], right: Sequence[str]) -> int:

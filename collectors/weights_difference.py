@@ -272,7 +272,9 @@ def _layers(memory: WorkingMemory, difference: Difference, received: TensorTable
     in_model, in_checkpoint = _lists(model, {}), _lists(received, other_names)
     counted: dict[str, tuple[int, int]] = {}
     for stem in in_model.keys() & in_checkpoint.keys():
-        if len(in_model[stem]) != len(in_checkpoint[stem]):
+        shorter, longer = sorted((sorted(in_model[stem]), sorted(in_checkpoint[stem])), key=len)
+        # Numbers that are left out in the middle, or at the start, are no other number of layers.
+        if len(shorter) < len(longer) and longer[: len(shorter)] == shorter:
             counted[stem] = (len(in_model[stem]), len(in_checkpoint[stem]))
     stems = collapse((stem, counted[stem]) for stem in in_model if stem in counted)
     for group in stems[:MAX_FACTS]:

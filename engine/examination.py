@@ -350,12 +350,15 @@ class Examination:
             self._release_defects(run, docs[: len(run.chain)])
 
     def _series_gaps(self, run: LoadRun) -> None:
-        from mlx_diagnose.collectors import series_gaps
+        from mlx_diagnose.collectors import series_gaps, unplaced_tensors
         from mlx_diagnose.collectors.exception_docs import ExceptionDoc
 
         if run.failed_stage != "sanitize" or not run.chain or self.checkpoint is None:
             raise Skipped("sanitize raised nothing, or there is no checkpoint")
-        series_gaps.collect(self.memory, self.checkpoint.table, ExceptionDoc.from_json(run.chain[0]))
+        raised = ExceptionDoc.from_json(run.chain[0])
+        series_gaps.collect(self.memory, self.checkpoint.table, raised)
+        if self.memory.one("tensor_gap") is None:
+            unplaced_tensors.collect(self.memory, self.checkpoint.table, raised)
 
     def _version_of_installed(self, name: str) -> str | None:
         found = self.around.installed.get(name) if self.around is not None else None

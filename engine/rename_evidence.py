@@ -6,26 +6,13 @@ rests on its names alone, and these must have something in common that no rival 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from mlx_diagnose.collectors.tensor_renames import KNOWN_ENDINGS
+from mlx_diagnose.collectors.tensor_words import words
 from mlx_diagnose.collectors.tensors import TensorTable
 
-#: Words of names that mean the same.
-_SAME: Mapping[str, str] = {
-    "query": "q",
-    "key": "k",
-    "value": "v",
-    "wq": "q",
-    "wk": "k",
-    "wv": "v",
-    "wo": "o",
-    "output": "o",
-    "out": "o",
-}
 _KNOWN = frozenset((left.rpartition(".")[2], right.rpartition(".")[2]) for left, right in KNOWN_ENDINGS)
-_WORD = re.compile(r"[a-z]+|[0-9]+")
 #: Pairs of a renaming that are looked at: the other layers are named like the first.
 _LOOKED_AT = 8
 
@@ -65,9 +52,5 @@ def _distance(one: str, other: str) -> int:
 
 def _tells(one: str, partner: str, rival: str) -> bool:
     """``one`` and ``partner`` have a word in common that the ``rival`` lacks."""
-    own = _words(one)
-    return bool((own & _words(partner)) - _words(rival)) and len(own & _words(partner)) >= len(own & _words(rival))
-
-
-def _words(name: str) -> set[str]:
-    return {_SAME.get(word, word) for word in _WORD.findall(name.lower())}
+    own = words(one)
+    return bool((own & words(partner)) - words(rival)) and len(own & words(partner)) >= len(own & words(rival))

@@ -1290,6 +1290,15 @@ _KINDS = (
         ambiguous=_b("several assignments fit the shapes"),
     ),
     _kind(
+        "unplaced_tensor",
+        "unplaced_tensors",
+        "A stored tensor that sanitize, by the KeyError it raised, looked for in vain among the model's parameters.",
+        name=_s("the tensor, as it is stored"),
+        beside=_i("other tensors of the same module in the checkpoint"),
+        file=_so("code that looked for it"),
+        line=_io("its line"),
+    ),
+    _kind(
         "tensor_gap",
         "series_gaps",
         "A tensor that sanitize wanted, by what it raised, and that the checkpoint lacks.",
@@ -1318,14 +1327,14 @@ _KINDS = (
         "weight_repair",
         "counterfactual",
         "A change of the checkpoint's tensors that was tried on the real loader and made more of them fit.",
-        operation=_s("rename, drop, transpose, cast, split, join or add"),
+        operation=_s("rename, drop, transpose, cast, split, join, stack or add"),
         subject=_s(
-            "what it is about: of a rename the first name found (example_found), of split and join the first tensor "
-            "made, of a cast the file, else the collapsed name"
+            "what it is about: of a rename the first name found (example_found), of split, join and stack the first "
+            "tensor made, of a cast the file, else the collapsed name"
         ),
         wanted=_so(
-            "of a rename what the model calls it: a prefix, an ending or a name; of split and join the first tensor "
-            "that it is made of, of a cast the type"
+            "of a rename what the model calls it: a prefix, an ending or a name; of split, join and stack the first "
+            "tensor that it is made of, of a cast the type"
         ),
         part=_i("number of this part of the operations, from 0; many make several facts"),
         operations=_s("operations on the stored tensors, as JSON text"),

@@ -21,12 +21,14 @@ from mlx_diagnose.collectors.tensor_names import collapse, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming, tails_of
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.collectors.unplaced_tensors import unplaced
 from mlx_diagnose.collectors.weights_difference import Difference
 from mlx_diagnose.engine import weight_patterns
 from mlx_diagnose.engine.rename_evidence import shapes, undecided
 from mlx_diagnose.engine.weight_buffers import Buffer, by_doubt
 from mlx_diagnose.engine.weight_layouts import movings
 from mlx_diagnose.engine.weight_parts import Parting, partings
+from mlx_diagnose.engine.weight_stacks import stackings
 from mlx_diagnose.engine.weight_types import Casting
 
 Operations: TypeAlias = tuple[Mapping[str, Any], ...]
@@ -75,6 +77,7 @@ def weight_candidates(
         *_renames(stored, difference, received, model),
         *_layouts(stored, difference, received, model),
         *_splits(stored, difference, received, model),
+        *_stacks(stored, difference, received, model),
         *_drops(stored, difference, received, model),
         *_buffers(difference, found),
     ]
@@ -125,15 +128,22 @@ def _wrapped(stored: TensorTable) -> Iterator[WeightCandidate]:
 
 
 def _gaps(stored: TensorTable, run: LoadRun) -> Iterator[WeightCandidate]:
-    """What sanitize wanted in vain, where another tensor has nearly that name."""
+    """What sanitize wanted in vain, where another tensor has nearly that name; what it has no place for."""
     if run.failed_stage != "sanitize" or not run.chain:
         return
-    pairs = {gap.stands_as: gap.name for gap in wanted_in_vain(stored, ExceptionDoc.from_json(run.chain[0]))}
+    raised = ExceptionDoc.from_json(run.chain[0])
+    gaps = wanted_in_vain(stored, raised)
+    pairs = {gap.stands_as: gap.name for gap in gaps}
     renames = {found: wanted for found, wanted in pairs.items() if found is not None}
     if renames:
         operations = weight_patterns.renames(renames, stored.keys(), ())
         subjects, wanted = tuple(clean(name) for name in renames), clean(next(iter(renames.values())))
         yield WeightCandidate("rename", subjects, _limited(iter([operations])), len(renames), wanted)
+    name = unplaced(stored, raised) if not gaps else None
+    if name is not None:
+        beside = [other for other in stored if other != name and other.rpartition(".")[0] == name.rpartition(".")[0]]
+        drop = weight_patterns.on_names({"op": "drop"}, [name], stored.keys())
+        yield WeightCandidate("drop", (clean(name),), (tuple(drop),), 1, doubt=NEEDED if beside else None)
 
 
 def _renames(
@@ -275,6 +285,26 @@ def _splits(
         subject, wanted = (first.parts[0], first.whole) if operation == "split" else (first.whole, first.parts[0])
         tensors = len(members) * len(members[0].parts)
         yield WeightCandidate(operation, (clean(subject),), _limited(ways), tensors, clean(wanted), doubt)
+
+
+def _stacks(
+    stored: TensorTable, difference: Difference, received: TensorTable, model: TensorTable
+) -> Iterator[WeightCandidate]:
+    """What the checkpoint holds one by one and the model as one: all of it at once."""
+    found = list(stackings(difference, received, model))
+    if found:
+        first = found[0]
+        swap = _change(first.members[0], first.received)
+        called = [
+            found,
+            [one.renamed(partial(_swapped, prefix=swap[1], to=swap[0])) for one in found] if swap else [],
+        ]
+        ways = (
+            weight_patterns.on_stacks([(one.members, one.place, one.whole) for one in way], stored.keys())
+            for way in called
+        )
+        tensors = sum(len(one.members) for one in found)
+        yield WeightCandidate("stack", (clean(first.whole),), _limited(ways), tensors, clean(first.members[0]))
 
 
 # -- buffers -----------------------------------------------------------------------------

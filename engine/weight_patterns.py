@@ -13,6 +13,8 @@ Operation: TypeAlias = dict[str, Any]
 Indices: TypeAlias = tuple[int, ...]
 
 _PLACES = "ijklmnop"
+#: The place of the number that counts the members of a stack, and what stands for it in a text; no name holds that.
+_MEMBER, _COUNTED = "e", "\1"
 
 
 def renames(pairs: Mapping[str, str], names: Collection[str], kept: Collection[str]) -> list[Operation]:
@@ -88,6 +90,27 @@ def on_parts(operations: Iterable[Mapping[str, Any]], names: Collection[str]) ->
                 }
             )
     return single
+
+
+def on_stacks(stacks: Iterable[tuple[Sequence[str], int, str]], names: Collection[str]) -> list[Operation]:
+    """Operations ``stack``: of each the members, which of their numbers counts them, and the whole."""
+    groups: dict[tuple[tuple[str, ...], int, tuple[str, ...]], dict[Indices, None]] = {}
+    for members, place, whole in stacks:
+        texts, at = split_indices(members[0])
+        others = (*at[:place], *at[place + 1 :])
+        groups.setdefault((texts, place, split_indices(whole)[0]), {})[others] = None
+    existing = _by_texts(names)
+    found: list[Operation] = []
+    for (texts, place, whole_texts), wanted in groups.items():
+        # The number that counts is a part of the text for now.
+        around = (*texts[:place], f"{texts[place]}{_COUNTED}{texts[place + 1]}", *texts[place + 2 :])
+        there = {(*at[:place], *at[place + 1 :]) for at in existing[texts]}
+        for pattern, places in _patterns(around, wanted.keys(), there):
+            source = pattern.replace(_COUNTED, f"{{{_MEMBER}}}")
+            found.append(
+                {"op": "stack", "from": source, "over": _MEMBER, "axis": 0, "to": _joined(whole_texts, places)}
+            )
+    return found
 
 
 def _texts(names: str | list[str]) -> list[str]:

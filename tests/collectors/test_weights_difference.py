@@ -278,6 +278,17 @@ def test_a_part_inside_the_layers_is_called_otherwise() -> None:
     ]
 
 
+def test_projections_of_one_shape_are_told_by_the_words_of_their_names() -> None:
+    received = {f"b.{i}.attn.{one}_proj.{of}": (8,) for i in range(2) for one in "qkv" for of in ("weight", "bias")}
+    model = {f"b.{i}.attn.to_{one}.{of}": (8,) for i in range(2) for one in "qkv" for of in ("weight", "bias")}
+    memory = looked(table(received), table(model))
+    assert set(rows(memory, "tensor_rename", "found", "wanted", "ambiguous")) == {
+        (f"b.{{0..1}}.attn.{one}_proj.{of}", f"b.{{0..1}}.attn.to_{one}.{of}", False)
+        for one in "qkv"
+        for of in ("weight", "bias")
+    }
+
+
 def test_an_unknown_ending() -> None:
     received = {f"blocks.{i}.alpha": (1, 8, 1) for i in range(4)}
     model = {f"blocks.{i}.alphas": (1, 8, 1) for i in range(4)}
@@ -496,6 +507,13 @@ def test_fewer_and_more_layers() -> None:
     assert rows(memory, "layers_absent", *columns) == [("model.layers", 6, 4)]
     memory = looked(table(language_model(6)), table(language_model(4)))
     assert rows(memory, "layers_absent", *columns) == [("layers", 4, 6)]
+
+
+def test_a_layer_that_is_left_out_is_no_other_number_of_layers() -> None:
+    whole = language_model(4)
+    for absent in (0, 1, 2):
+        received = {name: shape for name, shape in whole.items() if not name.startswith(f"layers.{absent}.")}
+        assert looked(table(received), table(whole)).of("layers_absent") == []
 
 
 def test_lists_inside_layers() -> None:
