@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from mlx_diagnose.collectors.config_edit import Edit, Path, leaves
+from mlx_diagnose.collectors.config import value_at
+from mlx_diagnose.collectors.config_edit import Edit, Path, dotted, leaves
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.engine.memory import WorkingMemory
 
@@ -55,6 +57,7 @@ def candidates(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -
 def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
     yield from _renames(memory)
     yield from _conversions(config, memory)
+    yield from _overridden(memory)
     yield from _moved_sections(config, memory)
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
@@ -107,6 +110,17 @@ def _renames(memory: WorkingMemory) -> Iterator[Candidate]:
             bonus + score * 10 + (5 if fact["best"] else 0),
             evidence=f"{fact['given']} = {fact['value']}",
         )
+
+
+def _overridden(memory: WorkingMemory) -> Iterator[Candidate]:
+    """The first value of a key that is given twice."""
+    for fact in memory.of("duplicate_key"):
+        if fact["first"] is not None and fact["first"] != fact["last"]:
+            with suppress(ValueError):
+                value = json.loads(str(fact["first"]))
+                yield Candidate(
+                    Edit("replace", _path(str(fact["path"])), value), 28, f"{fact['path']} stands there twice"
+                )
 
 
 def _conversions(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:
@@ -208,10 +222,19 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) 
             path = _path(str(fact["path"]))
             if type(values.get(path)) is int and str(fact["path"]) not in renamed:
                 yield Candidate(Edit("add", path, values[path]), 3, evidence)
+    yield from _cut_lists(config, known.config(), evidence)
     for path, value in leaves(dict(config)):
         if isinstance(value, str) and isinstance(values.get(path), str) and values[path] != value:
             # Words choose between kinds of modules; numbers say how large this variant is.
             yield Candidate(Edit("replace", path, values[path]), 4, evidence, must_load=path[-1] == "model_type")
+
+
+def _cut_lists(config: Mapping[str, Any], known: Mapping[str, Any], evidence: str) -> Iterator[Candidate]:
+    """Lists that are shorter or longer than ``known``'s: with the rest of that, or without what it does not have."""
+    for path in dict.fromkeys(leaf[:depth] for leaf, _ in leaves(dict(known)) for depth in range(1, len(leaf))):
+        given, usual = value_at(config, dotted(path), None), value_at(known, dotted(path), None)
+        if isinstance(given, list) and isinstance(usual, list) and given and len(given) != len(usual):
+            yield Candidate(Edit("replace", path, given[: len(usual)] + usual[len(given) :]), 6, evidence)
 
 
 def _beyond(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:

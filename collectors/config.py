@@ -19,7 +19,7 @@ from typing import Any
 from mlx_diagnose.collectors.excerpts import excerpt_lines
 from mlx_diagnose.collectors.json_errors import explain_json_error
 from mlx_diagnose.collectors.json_positions import MAX_DEPTH, JsonPositions
-from mlx_diagnose.collectors.text import clean, json_type, scalar_text
+from mlx_diagnose.collectors.text import clean, json_text, json_type, scalar_text
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -133,6 +133,14 @@ def collect(memory: WorkingMemory, directory: Path | None) -> ConfigDocument:
         alternative=None if document.state == "ok" or directory is None else _alternative(directory),
         duplicate_keys=clean(", ".join(duplicates), 500) or None,
     )
+    for path in duplicates:
+        memory.add(
+            "duplicate_key",
+            Provenance("config", file=str(document.file), line=document.line_of(path), path=clean(path)),
+            path=clean(path),
+            first=json_text(document.positions.overridden(path)),
+            last=json_text(document.value_at(path)),
+        )
     if document.data is not None:
         for path, parent, name, value in _walk(document.data):
             line = document.line_of(path)

@@ -33,7 +33,8 @@ def collect(
                 found = disagreement(value, key.type, nested=key.nested, nullable=_nullable(key))
             if found is not None:
                 _assert(memory, config, key.path, value, found, declared=key.type is not None or key.nested)
-    for path, value, found in (*_confused(config.data or {}, usual), *_emptied(config.data or {}, usual)):
+    data = config.data or {}
+    for path, value, found in (*_confused(data, usual), *_emptied(data, usual), *_unlike_sections(data, usual)):
         if path not in declared:
             _assert(memory, config, path, value, found, declared=False)
 
@@ -69,6 +70,15 @@ def _emptied(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tupl
             found = disagreement(None, type(known).__name__)
             if found is not None:
                 yield path, None, found
+
+
+def _unlike_sections(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any, Disagreement]]:
+    """What is no object where ``usual`` has a section, null aside."""
+    sections = dict.fromkeys(parts[:depth] for parts, _ in leaves(dict(usual)) for depth in range(1, len(parts)))
+    for path in map(dotted, sections):
+        value = value_at(data, path, None)
+        if isinstance(value_at(usual, path, None), dict) and value is not None and not isinstance(value, dict):
+            yield path, value, Disagreement("dict", False)
 
 
 def _assert(

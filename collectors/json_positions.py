@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 
@@ -39,7 +40,7 @@ class JsonPositions:
         return [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", self.text))]
 
     @cached_property
-    def _scan(self) -> tuple[Mapping[str, Place], tuple[str, ...]]:
+    def _scan(self) -> tuple[Mapping[str, Place], Mapping[str, Place]]:
         return _scan(self.text)
 
     @property
@@ -50,7 +51,12 @@ class JsonPositions:
     @property
     def duplicates(self) -> tuple[str, ...]:
         """Dotted paths of keys that stand more than once in their object, in order."""
-        return self._scan[1]
+        return tuple(self._scan[1])
+
+    def overridden(self, path: str) -> Any:
+        """The value that the duplicate ``path`` has where it stands first. Raises KeyError for other paths."""
+        value, _ = json.JSONDecoder().raw_decode(self.text, self._scan[1][path].value)
+        return value
 
     def line_column(self, offset: int) -> tuple[int, int]:
         """1-based line and column of ``offset``."""
@@ -63,9 +69,9 @@ class JsonPositions:
         return self.line_column(place.key) if place else None
 
 
-def _scan(text: str) -> tuple[dict[str, Place], tuple[str, ...]]:
+def _scan(text: str) -> tuple[dict[str, Place], dict[str, Place]]:
     places: dict[str, Place] = {}
-    duplicates: dict[str, None] = {}
+    duplicates: dict[str, Place] = {}
     # One entry an open container: its dotted path, and the next index (list) or the keys met (object).
     stack: list[tuple[str, list[int] | set[str]]] = []
     key: tuple[str, int] | None = None
@@ -91,7 +97,7 @@ def _scan(text: str) -> tuple[dict[str, Place], tuple[str, ...]]:
             path = f"{parent}.{name}" if parent else name
             if isinstance(members, set):
                 if name in members:
-                    duplicates[path] = None
+                    duplicates.setdefault(path, places[path])
                 members.add(name)
             places[path] = Place(offset, match.start())
             if len(places) >= MAX_POSITIONS:
@@ -101,4 +107,4 @@ def _scan(text: str) -> tuple[dict[str, Place], tuple[str, ...]]:
             stack.append((path, set()))
         elif token == "[":
             stack.append((path, [0]))
-    return places, tuple(duplicates)
+    return places, duplicates

@@ -39,6 +39,16 @@ def test_what_the_known_good_configuration_has_under_the_path(
     assert silent(config, _USUAL) == bool(told)
 
 
+@pytest.mark.parametrize(
+    ("inner", "actual"), [(True, "boolean"), ([8], "array"), ("x", "string"), (None, None), ({}, None)]
+)
+def test_what_is_no_section_where_the_known_good_configuration_has_one(inner: Any, actual: str | None) -> None:
+    memory = WorkingMemory()
+    collect(memory, parse_config(Path("/model"), json.dumps({"inner": inner}).encode()), [], _USUAL)
+    found = [(fact["path"], fact["expected"], fact["actual"]) for fact in memory.of("type_disagreement")]
+    assert found == ([("inner", "dict", actual)] if actual else [])
+
+
 def test_no_known_good_configuration_asks_for_a_closer_look() -> None:
     every = known_good_configurations().values()
     assert len(every) > 30

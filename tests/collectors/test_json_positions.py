@@ -59,6 +59,7 @@ def test_the_last_of_a_duplicate_key_is_the_one_that_counts() -> None:
     assert positions.of("a") == (3, 2)
     assert positions.of("a.x") == (3, 16)
     assert positions.duplicates == ("a", "a.x")
+    assert (positions.overridden("a"), positions.overridden("a.x")) == ({"x": 1}, 3)
 
 
 def test_deep_and_long_documents_are_scanned_in_bounded_space() -> None:
