@@ -18,7 +18,7 @@ from mlx_diagnose.collectors.companion_expressions import UNDECIDED
 from mlx_diagnose.collectors.companion_flow import CompanionFlow, Wish
 from mlx_diagnose.collectors.companion_values import Key, Place
 from mlx_diagnose.collectors.config import value_at
-from mlx_diagnose.collectors.exception_docs import ExceptionDoc
+from mlx_diagnose.collectors.exception_docs import documents
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.source_world import World
 from mlx_diagnose.collectors.target import cached_snapshot, is_repo_id
@@ -209,7 +209,7 @@ def _broken(found: Sequence[Companion], run: LoadRun) -> set[tuple[str, int]]:
     wanted = [companion for companion in found if companion.stage is not None]
     lines = {(companion.file, companion.line) for companion in wanted}
     left = set()
-    for frame in (frame for link in run.chain for frame in ExceptionDoc.from_json(link).frames):
+    for raised, frame in ((doc, frame) for doc in documents(run.chain) for frame in doc.frames):
         if frame.line is None:
             continue
         if (frame.file, frame.line) in lines:
@@ -219,6 +219,8 @@ def _broken(found: Sequence[Companion], run: LoadRun) -> set[tuple[str, int]]:
             companion.line
             for companion in wanted
             if (companion.file, companion.by_file) != (frame.file, frame.file)
+            # What is no JSON was no array either.
+            and (companion.name.endswith(".json") or not raised.is_a("JSONDecodeError"))
             and companion.file == frame.file
             and companion.line < frame.line
             and companion.reader.rpartition(".")[2] == "from_pretrained" == frame.function.rpartition(".")[2]

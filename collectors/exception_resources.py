@@ -134,6 +134,7 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
         raised=doc.role != "swallowed",
         elsewhere=elsewhere,
         part=clean(doc.parts[0], 200) if doc.parts else None,
+        place=place_in(scene.model_directory, path),
         file=frame.file if frame else None,
         line=frame.line if frame else None,
     )
@@ -165,6 +166,16 @@ def _wanted_path(doc: ExceptionDoc) -> str | None:
 def _lies_in(directory: Path | None, path: str) -> bool:
     """A relative path that was not found from where the load ran is there from the model directory."""
     return directory is not None and not os.path.isabs(path) and os.path.isfile(os.path.join(directory, path))
+
+
+def place_in(directory: Path | None, path: str) -> str:
+    """``path`` as seen from the model ``directory``; its base name where that is not known to hold it."""
+    roots = (os.path.abspath(directory), os.path.realpath(directory)) if directory is not None else ()
+    for root in roots if os.path.isabs(path) else ():
+        for candidate in (os.path.abspath(path), os.path.realpath(path)):
+            if os.path.commonpath([root, candidate]) == root:
+                return clean(Path(os.path.relpath(candidate, root)).as_posix(), 300)
+    return clean(os.path.basename(path.rstrip("/")), 200)
 
 
 def _inside(directory: Path | None, path: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlx_diagnose.collectors.process import Ending, Message
+from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import STAGES, ExceptionRecord, Provenance, StageResult, StageStatus, stage_index
 
@@ -24,6 +25,7 @@ _LATEST = frozenset(
         "trace",
         "conduct",
         "bare_tokenizers",
+        "unfit_parts",
         "outcome",
     }
 )
@@ -50,6 +52,7 @@ class LoadRun:
     trace: Message | None = None
     conduct: Message | None = None
     bare_tokenizers: Message | None = None
+    unfit_parts: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
     caught: list[Message] = field(default_factory=list)
@@ -263,6 +266,14 @@ def assert_facts(
     for bare in (run.bare_tokenizers or {}).get("tokenizers", ()):
         memory.add(
             "tokenizer_bare", Provenance("load"), **{name: bare[name] for name in ("part", "class_name", "tokens")}
+        )
+    for unfit in (run.unfit_parts or {}).get("parts", ()):
+        memory.add(
+            "part_unfit",
+            Provenance("load", path=unfit["part"]),
+            **{name: unfit[name] for name in ("part", "class_name", "tensors", "matched")},
+            example=clean(unfit["example"]),
+            **{name: str(tuple(unfit[name])) for name in ("expected", "received")},
         )
     for changed in (run.conduct or {}).get("changed", ()):
         memory.add(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlx_diagnose.collectors.exception_resources import place_in
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 
@@ -201,6 +202,7 @@ def _assert_lookups(memory: WorkingMemory, lookups: Sequence[Mapping[str, Any]],
             raised=False,
             elsewhere=False,
             part=None,
+            place=place_in(directory, lookup["path"]),
             file=lookup["file"],
             line=lookup["line"],
         )

@@ -34,6 +34,7 @@ from mlx_diagnose.collectors.probes import (
     tensors,
     trace,
     unfetched,
+    unfit_parts,
     watch,
 )
 from mlx_diagnose.collectors.probes.channel import Channel
@@ -197,8 +198,8 @@ class Loader:
             weights = args[0] if args else kwargs.get(names[0]) if names else None
             strict = bool(kwargs.get("strict", args[1] if len(args) > 1 else True))
             if self.clock.active is not None or not isinstance(weights, (list, tuple, str)):
-                if not strict and "parts" in self.seen and isinstance(weights, (list, tuple)):
-                    self._note_part(model, weights)
+                if not strict and isinstance(weights, (list, tuple)):
+                    (self._note_part if "parts" in self.seen else self.unfit.note)(model, weights)
                 with self.clock.step("load"):
                     return function(model, *args, **kwargs)
             with self.clock.step("load"):
@@ -283,6 +284,7 @@ class Loader:
         """Report how ``load`` ends, which loads a model, with its stages."""
         self.clock.reset()
         self.seen.clear()
+        self.unfit = unfit_parts.UnfitParts()
         raised: Optional[BaseException] = None
         model: Any = None
         try:
@@ -297,6 +299,7 @@ class Loader:
         if raised is None:
             self._send_caught(None)
             _quietly(self._channel, "bare_tokenizers", lambda: bare_tokenizers.report(model, self._channel.send))
+            _quietly(self._channel, "unfit_parts", lambda: self.unfit.report(model, self._channel.send))
             self._channel.send("outcome", loads=True, stage=None, active=memory_use.active())
         elif isinstance(raised, ghosts.ValueDependent):
             stage = self.clock.blame(raised)
