@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Operation = Literal["replace", "add", "rename", "move", "remove"]
+Operation = Literal["replace", "add", "rename", "move", "remove", "swap"]
 Path = tuple[str | int, ...]
 
 
@@ -27,6 +27,10 @@ class Edit:
         key = self.path[-1]
         if self.operation in ("replace", "add"):
             parent[key] = copy.deepcopy(self.value)
+        elif self.operation == "swap":
+            assert self.to is not None
+            other = _parent(changed, self.to, create=False)
+            parent[key], other[self.to[-1]] = other[self.to[-1]], parent[key]
         else:
             value = parent.pop(key)
             if self.operation != "remove":

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from mlx_diagnose.collectors import sensitivity
+from mlx_diagnose.collectors import sensitivity, swapped_values
 from mlx_diagnose.collectors.candidates import (
     Candidate,
     candidates,
@@ -20,7 +20,7 @@ from mlx_diagnose.collectors.candidates import (
     layer_counts,
     taken_for_true,
 )
-from mlx_diagnose.collectors.config_edit import Edit, dotted
+from mlx_diagnose.collectors.config_edit import Edit, Path, dotted
 from mlx_diagnose.collectors.trials import PARTIAL_SHARE, Outcome, Trials
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance, stage_index
@@ -54,8 +54,8 @@ def search(
 ) -> Repair | None:
     """Try changes of ``config``; assert and return the best that is better than ``base``.
 
-    First what the facts suggest; if nothing of that loads, what shapes that move tell, and group after group
-    of ``further`` candidates, until one of a group loads.
+    First what the facts suggest; if nothing of that loads, what shapes that move tell, two values exchanged, and
+    group after group of ``further`` candidates, until one of a group loads.
     """
     tried = _try(candidates(config, memory, base.run), config, base, trials)
     if not any(outcome.settles(base) for _, _, outcome in tried):
@@ -64,6 +64,8 @@ def search(
     mended = any(outcome.settles(base) for _, _, outcome in tried)
     if not mended and base.stage in ("load", None) and not explained_otherwise(memory):
         tried += _try(sensitivity.candidates(config, memory, base.run, trials), config, base, trials)
+    if not any(outcome.settles(base) for _, _, outcome in tried):
+        tried += _try(swapped_values.candidates(config, memory, base), config, base, trials)
     if not any(outcome.settles(base) for _, _, outcome in tried):
         for group in further():
             others = _try(group, config, base, trials)
@@ -184,7 +186,7 @@ def _assert(
         path=edit.dotted,
         operation=edit.operation,
         old=_old(config, edit),
-        new=None if edit.operation in ("rename", "move", "remove") else json.dumps(edit.value),
+        new=_new(config, edit),
         new_path=dotted(edit.to) if edit.to is not None else None,
         default=None if candidate.default is None else json.dumps(candidate.default),
         mismatches_before=base.mismatches,
@@ -206,11 +208,21 @@ def _old(config: Mapping[str, Any], edit: Edit) -> str | None:
     return None if value is _ABSENT else json.dumps(value)
 
 
+def _new(config: Mapping[str, Any], edit: Edit) -> str | None:
+    if edit.operation == "swap":
+        return json.dumps(_at(config, edit.to or ()))
+    return None if edit.operation in ("rename", "move", "remove") else json.dumps(edit.value)
+
+
 def _value(config: Mapping[str, Any], edit: Edit) -> Any:
     """What ``config`` has at the path of ``edit``, or _ABSENT."""
+    return _at(config, edit.path)
+
+
+def _at(config: Mapping[str, Any], path: Path) -> Any:
     value: Any = config
     try:
-        for part in edit.path:
+        for part in path:
             value = value[part]
     except (KeyError, IndexError, TypeError):
         return _ABSENT
@@ -219,5 +231,5 @@ def _value(config: Mapping[str, Any], edit: Edit) -> Any:
 
 def _words(edit: Edit) -> str:
     if edit.to is not None:
-        return f"{edit.dotted} to {dotted(edit.to)}"
+        return f"{edit.dotted} {'with' if edit.operation == 'swap' else 'to'} {dotted(edit.to)}"
     return edit.dotted if edit.operation == "remove" else f"{edit.dotted} = {json.dumps(edit.value)}"

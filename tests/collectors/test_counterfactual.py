@@ -17,7 +17,9 @@ from mlx_diagnose.collectors.counterfactual import Repair
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.overlay import Overlays
 from mlx_diagnose.collectors.process import Limits, PatientProcess
-from mlx_diagnose.collectors.trials import Trials, outcome_of
+from mlx_diagnose.collectors.swapped_values import MAX_PAIRS
+from mlx_diagnose.collectors.swapped_values import candidates as exchanged
+from mlx_diagnose.collectors.trials import Outcome, Trials, outcome_of
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Provenance
 from tests.specimens import make_specimen
@@ -115,3 +117,30 @@ def test_the_same_config_is_tried_once(tmp_path: Path) -> None:
         first, second = trials.run(config), trials.run(dict(reversed(config.items())))
         assert first is second
         assert trials.count == 1
+
+
+def test_two_widths_in_each_others_place_are_exchanged(tmp_path: Path) -> None:
+    memory = WorkingMemory()
+    repair = search(tmp_path, lambda config: config.update(hidden_size=128, intermediate_size=64), memory)
+    assert repair is not None and repair.outcome.loads and repair.unique
+    (fact,) = memory.of("config_repair")
+    assert (fact["operation"], fact["path"], fact["new_path"]) == ("swap", "hidden_size", "intermediate_size")
+    assert (fact["old"], fact["new"]) == ("128", "64")
+
+
+def test_only_values_of_a_kind_are_exchanged_and_not_without_end() -> None:
+    config = {
+        "encoder_dim": 8,
+        "decoder_dim": 16,
+        "encoder_rates": [2, 4],
+        "decoder_rates": [4, 2],
+        "more_rates": [1, 2, 3],
+        "kernel": 7,
+        "use_dim": True,
+    }
+    base = Outcome("construct", 0, LoadRun())
+    found = [(edit.path, edit.to) for edit in (one.edit for one in exchanged(config, WorkingMemory(), base))]
+    assert found == [(("encoder_dim",), ("decoder_dim",)), (("encoder_rates",), ("decoder_rates",))]
+    many = {f"layer_{number}_dim": number for number in range(1, 100)}
+    assert len(exchanged(many, WorkingMemory(), base)) == MAX_PAIRS
+    assert exchanged(config, WorkingMemory(), Outcome("weights", 0, LoadRun())) == []
