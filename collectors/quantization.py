@@ -55,6 +55,30 @@ def collect(
     return readings
 
 
+def collect_plain(memory: WorkingMemory, stored: TensorTable, config: Mapping[str, object]) -> None:
+    """Assert ``declared-but-plain`` alone: what is told of a model that loads."""
+    block = read_block(config)
+    if block is not None and stored and not _has_scales(stored):
+        _plain(memory, block)
+
+
+def _has_scales(stored: TensorTable) -> bool:
+    return any(name.endswith(".scales") for name in stored)
+
+
+def _plain(memory: WorkingMemory, block: Block) -> None:
+    _disagree(
+        memory,
+        "declared-but-plain",
+        declared=str(block.top),
+        actual="plain",
+        key=block.key,
+        layer=None,
+        layers=0,
+        certain=True,
+    )
+
+
 def _assert_packing(memory: WorkingMemory, readings: Sequence[Reading]) -> None:
     groups: dict[tuple[object, ...], list[Reading]] = {}
     for reading in readings:
@@ -131,17 +155,8 @@ def _against_block(memory: WorkingMemory, block: Block, readings: Sequence[Readi
             layers=len(readings),
             certain=True,
         )
-    if not readings and not any(name.endswith(".scales") for name in stored):
-        _disagree(
-            memory,
-            "declared-but-plain",
-            declared=str(block.top),
-            actual="plain",
-            key=block.key,
-            layer=None,
-            layers=0,
-            certain=True,
-        )
+    if not readings and not _has_scales(stored):
+        _plain(memory, block)
     else:
         _plain_overrides(memory, block, readings, stored)
     disagreeing = [reading for reading in readings if not reading.agrees]

@@ -413,11 +413,14 @@ class Examination:
         )
 
     def _quantization(self, run: LoadRun) -> None:
-        if self.checkpoint is None or (run.loads and run.tensors is None):
-            raise Skipped("the load passed, or there is no checkpoint")
+        if self.checkpoint is None:
+            raise Skipped("there is no checkpoint")
         from mlx_diagnose.collectors import quantization
         from mlx_diagnose.collectors.tensors import table_from_json
 
+        if run.loads and run.tensors is None:
+            quantization.collect_plain(self.memory, self.checkpoint.table, self.config or {})
+            return
         met = run.tensors
         quantization.collect(
             self.memory,
