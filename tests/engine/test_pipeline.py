@@ -223,7 +223,7 @@ def test_what_is_behind_a_truncated_file_is_seen_by_its_header(specimen: Callabl
 def test_a_family_that_only_passes_the_resolution_is_not_proven(specimen: Callable[..., Path], tmp_path: Path) -> None:
     def change(config: dict[str, Any]) -> None:
         config["model_type"] = "kokoro_tts"
-        del config["n_token"]
+        del config["istftnet"]
 
     path = specimen("kokoro", change).rename(tmp_path / "a-voice")
     report = examine(path)
@@ -235,6 +235,8 @@ def test_a_family_that_only_passes_the_resolution_is_not_proven(specimen: Callab
     ]
     assert {fix.applicability for fix in patches} <= {"unverified"}
     assert all("ambiguous" in str(fix.reason) for fix in patches)
+    behind = [finding for finding in report.findings if finding.root and finding.observed_after]
+    assert [(finding.failure_class, names(finding)) for finding in behind] == [("config/missing-section", {"istftnet"})]
 
 
 def test_a_family_that_loads_is_proven(specimen: Callable[..., Path], tmp_path: Path) -> None:
