@@ -230,9 +230,14 @@ def _known_good(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) 
 
 
 def _cut_lists(config: Mapping[str, Any], known: Mapping[str, Any], evidence: str) -> Iterator[Candidate]:
-    """Lists that are shorter or longer than ``known``'s: with the rest of that, or without what it does not have."""
+    """Lists that are shorter or longer than ``known``'s: with the rest of that, or without what it does not have.
+
+    A number in the place of a list is that list's first.
+    """
     for path in dict.fromkeys(leaf[:depth] for leaf, _ in leaves(dict(known)) for depth in range(1, len(leaf))):
         given, usual = value_at(config, dotted(path), None), value_at(known, dotted(path), None)
+        if type(given) in (int, float):
+            given = [given]
         if isinstance(given, list) and isinstance(usual, list) and given and len(given) != len(usual):
             yield Candidate(Edit("replace", path, given[: len(usual)] + usual[len(given) :]), 6, evidence)
 

@@ -73,12 +73,16 @@ def _emptied(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _unlike_sections(data: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[tuple[str, Any, Disagreement]]:
-    """What is no object where ``usual`` has a section, null aside."""
+    """What is no object where ``usual`` has a section, and a number where it has a list; null aside."""
     sections = dict.fromkeys(parts[:depth] for parts, _ in leaves(dict(usual)) for depth in range(1, len(parts)))
     for path in map(dotted, sections):
         value = value_at(data, path, None)
-        if isinstance(value_at(usual, path, None), dict) and value is not None and not isinstance(value, dict):
+        known = value_at(usual, path, None)
+        if isinstance(known, dict) and value is not None and not isinstance(value, dict):
             yield path, value, Disagreement("dict", False)
+        elif isinstance(known, list) and type(value) in (int, float) and not path.endswith("_id"):
+            # An identifier may be one or several.
+            yield path, value, Disagreement("list", False)
 
 
 def _assert(

@@ -22,6 +22,7 @@ _KNOWN = {"generator": {"rates": [10, 6], "dilations": [[1, 3], [1, 3]]}, "width
         ({"generator": {"rates": [8, 5, 2]}}, [Edit("replace", ("generator", "rates"), [8, 5])]),
         ({"generator": {"dilations": [[1, 3]]}}, [Edit("replace", ("generator", "dilations"), [[1, 3], [1, 3]])]),
         ({"generator": {"rates": [8, 5], "dilations": []}, "width": [8]}, []),
+        ({"generator": {"rates": 10}}, [Edit("replace", ("generator", "rates"), [10, 6])]),
         ({"generator": 3}, []),
     ],
 )

@@ -49,6 +49,13 @@ def test_what_is_no_section_where_the_known_good_configuration_has_one(inner: An
     assert found == ([("inner", "dict", actual)] if actual else [])
 
 
+@pytest.mark.parametrize(("name", "told"), [("rates", [("rates", "list", "number")]), ("eos_token_id", [])])
+def test_a_number_where_the_known_good_configuration_has_a_list(name: str, told: list[tuple[str, str, str]]) -> None:
+    memory = WorkingMemory()
+    collect(memory, parse_config(Path("/model"), json.dumps({name: 10}).encode()), [], {name: [10, 6]})
+    assert [(fact["path"], fact["expected"], fact["actual"]) for fact in memory.of("type_disagreement")] == told
+
+
 def test_no_known_good_configuration_asks_for_a_closer_look() -> None:
     every = known_good_configurations().values()
     assert len(every) > 30
