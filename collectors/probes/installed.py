@@ -98,7 +98,8 @@ def category_of(directory: str, config: Any, name: str) -> str:
     As ``mlx_audio/utils.py::get_model_category``, which takes type and name parts alike: a category
     that the name says, an explicit remapping in the order of :data:`CATEGORIES`, then a family of
     that very name. A type that is declared tells more than a part of a name, though: what says it
-    too (of several the one whose part is longest: ``mimo_audio`` before ``mimo``) comes first. Where
+    too (of several the one whose part is longest: ``mimo_audio`` before ``mimo``) comes first. Of a
+    type that nobody has, ``architectures`` that one category's families say they take tell more. Where
     nothing is said, it is the category of the family whose sources name the most of the config's keys.
     """
     declared = inferred_type(config)
@@ -116,6 +117,9 @@ def category_of(directory: str, config: Any, name: str) -> str:
         return max(agreed, key=lambda category: said[category])
     if of_type and not any(known[category].says(parts) for category in present):
         return of_type[0]
+    stated = [] if of_type else [category for category in present if known[category].takes(config)]
+    if len(stated) == 1:
+        return stated[0]
     hints = ([declared] if declared is not None else []) + parts
     for category in present:
         if category in parts and any(known[category].has(hint) for hint in hints):
@@ -161,11 +165,20 @@ class _Names:
         """
         if declared is None or not self.has(declared):
             return 0
-        stated = config.get("architectures") if isinstance(config, dict) else None
+        stated = _stated_architectures(config)
         taken = _hinted_architectures(os.path.join(self._models, self.remapping.get(declared, declared)))
-        if not taken or not isinstance(stated, list) or not stated:
+        if not taken or not stated:
             return 1
         return 2 if any(name in taken for name in stated) else 0
+
+    def takes(self, config: Any) -> bool:
+        """Whether a family of this category says that it takes the ``architectures`` of the config."""
+        stated = _stated_architectures(config)
+        return bool(stated) and any(
+            name in stated
+            for family in self.families
+            for name in _hinted_architectures(os.path.join(self._models, family))
+        )
 
 
 #: Keys that tell MiMo Audio from the language model that its config names (``model_type_from_config``).
@@ -212,6 +225,11 @@ _TOLD_BY_KEYS = (
     ("sam_audio", {"audio_codec", "text_encoder", "transformer"}),
     ("mossformer2_se", {"win_len", "win_inc", "num_mels", "out_channels_final"}),
 )
+
+
+def _stated_architectures(config: Any) -> List[Any]:
+    stated = config.get("architectures") if isinstance(config, dict) else None
+    return stated if isinstance(stated, list) else []
 
 
 def _hinted_architectures(package: str) -> List[str]:

@@ -58,6 +58,11 @@ def test_the_category_is_the_one_that_mlx_audio_itself_would_take(directory: str
         ({"model_type": "qwen3_forced_aligner"}, "Qwen3-ForcedAligner-0.6B", "stt"),
         ({"model_type": "wav2vec2"}, "mms-lid-256", "lid"),
         ({"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForSequenceClassification"]}, "checkpoint", "lid"),
+        # Of a type that nobody has, what a family says that it takes.
+        ({"model_type": "vibevoice", "architectures": ["VibeVoiceForASRTraining"]}, "checkpoint", "stt"),
+        ({"model_type": "vibevoise", "architectures": ["VibeVoiceForASRTraining"]}, "checkpoint", "stt"),
+        ({"architectures": ["VibeVoiceForASRStreamingTraining"]}, "checkpoint", "stt"),
+        ({"architectures": ["LlamaForCausalLM"]}, "checkpoint", "tts"),
         # Told by keys, as the loader of sts does.
         ({"model_version": "DeepFilterNet3", "sample_rate": 48000}, "checkpoint", "sts"),
         ({"audio_codec": {}, "text_encoder": {}, "transformer": {}}, "checkpoint", "sts"),
