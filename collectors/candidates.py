@@ -62,6 +62,7 @@ def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iter
     yield from _model_types(config, memory)
     yield from _quantization(config, memory)
     yield from _known_good(config, memory, run)
+    yield from _choices(memory)
     yield from _hollow(memory)
     yield from _emptied(memory)
     yield from _beyond(config, memory)
@@ -240,6 +241,14 @@ def _cut_lists(config: Mapping[str, Any], known: Mapping[str, Any], evidence: st
             given = [given]
         if isinstance(given, list) and isinstance(usual, list) and given and len(given) != len(usual):
             yield Candidate(Edit("replace", path, given[: len(usual)] + usual[len(given) :]), 6, evidence)
+
+
+def _choices(memory: WorkingMemory) -> Iterator[Candidate]:
+    """What the code that chooses by a key knows, where it found nothing for what the config has there."""
+    for fact in memory.of("unmatched_choice"):
+        for text in json.loads(str(fact["choices"])):
+            edit = Edit("replace" if fact["given"] else "add", _path(str(fact["path"])), text)
+            yield Candidate(edit, 18, f"{fact.provenance.file}:{fact.provenance.line}", must_load=True)
 
 
 def _beyond(config: Mapping[str, Any], memory: WorkingMemory) -> Iterator[Candidate]:

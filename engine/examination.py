@@ -138,6 +138,7 @@ class Examination:
         self.ledger.run("config_difference", lambda: self._config_difference(run))
         self.ledger.run("known_values", lambda: self._known_values(run))
         self.ledger.run("exceptions", lambda: self._exceptions(run))
+        self.ledger.run("unmatched_choice", self._unmatched_choice)
         self.ledger.run("series_gaps", lambda: self._series_gaps(run))
         self.ledger.run("weights_difference", lambda: self._weights_difference(run.tensors))
         self.ledger.run("quantization", lambda: self._quantization(run))
@@ -348,6 +349,16 @@ class Examination:
             config_reading.collect(self.memory, run.config_lost, docs[: len(run.chain)], self.packages)
         if run.chain:
             self._release_defects(run, docs[: len(run.chain)])
+
+    def _unmatched_choice(self) -> None:
+        raised = self.memory.of("exception", role="raised", stage="construct")
+        if not raised or self.config is None:
+            raise Skipped("nothing was raised while the model was made")
+        from mlx_diagnose.collectors import unmatched_choice
+
+        for fact in raised:
+            if fact["file"] is not None and fact["line"] is not None:
+                unmatched_choice.collect(self.memory, self.config, str(fact["file"]), int(str(fact["line"])))
 
     def _series_gaps(self, run: LoadRun) -> None:
         from mlx_diagnose.collectors import series_gaps, unplaced_tensors

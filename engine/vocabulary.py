@@ -804,6 +804,15 @@ _KINDS = (
         tried=_i("number of changes tried"),
     ),
     _kind(
+        "unmatched_choice",
+        "unmatched_choice",
+        "A key by which code of the model chooses what to do, in a chain of tests that ended in its last else, a raise.",
+        path=_s("dotted path of the key"),
+        given=_b("config.json has it"),
+        value=_so("what it has there"),
+        choices=_s("JSON list of the texts that the code compares it with"),
+    ),
+    _kind(
         "section_influence",
         "absent_sections",
         "A section that config.json does not have, and whose numbers move tensors of the model that do not fit.",
