@@ -105,25 +105,7 @@ def course(run: LoadRun) -> tuple[object, ...]:
 
 
 #: Enough of all kinds for every run; the others take their time in CI.
-QUICK = frozenset(
-    {
-        "arktts",
-        "bark",
-        "dia",
-        "kitten_tts",
-        "kokoro",
-        "llama",
-        "melotts",
-        "outetts",
-        "qwen3",
-        "sesame",
-        "soprano",
-        "spark",
-        "vibevoice",
-        "voxcpm",
-        "zonos2",
-    }
-)
+QUICK = frozenset({"dia", "kitten_tts", "kokoro", "llama", "qwen3", "sesame", "soprano", "spark", "voxcpm"})
 
 
 @pytest.mark.parametrize(
@@ -153,4 +135,4 @@ def test_a_trace_changes_nothing(family: str, tmp_path: Path) -> None:
 
 
 def test_many_families_are_compared() -> None:
-    assert len(QUICK & set(families())) >= 12
+    assert set(families()) >= QUICK and len(families()) >= 40

@@ -97,6 +97,7 @@ def test_it_is_for_one_file_alone(patch: SourcePatch, folders: Mapping[str, Path
     assert caught.value.reference == "source-differs"
 
 
+@pytest.mark.long
 def test_the_regression_test_fails_before_and_passes_after(
     patch: SourcePatch, folders: Mapping[str, Path], tmp_path: Path
 ) -> None:

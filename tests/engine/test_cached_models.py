@@ -91,9 +91,9 @@ def no_ref(snapshot: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "failure_class", "subject"),
     [
-        (gone, "hub/incomplete-cache", "tokenizer.json"),
-        (cut_off, "hub/corrupt-cache", "model.safetensors"),
-        (cut_off_and_no_list, "hub/corrupt-cache", "model.safetensors"),
+        pytest.param(gone, "hub/incomplete-cache", "tokenizer.json", marks=pytest.mark.long),
+        pytest.param(cut_off, "hub/corrupt-cache", "model.safetensors", marks=pytest.mark.long),
+        pytest.param(cut_off_and_no_list, "hub/corrupt-cache", "model.safetensors", marks=pytest.mark.long),
         (no_blob, "hub/corrupt-cache", "config.json"),
         (no_snapshot, "hub/incomplete-cache", REPO),
         (no_ref, "hub/corrupt-cache", REPO),
@@ -193,6 +193,7 @@ def test_a_shard_that_did_not_come_is_the_cause_of_what_is_missing(tmp_path: Pat
     assert [finding.failure_class for finding in report.findings if finding.root] == ["hub/incomplete-cache"]
 
 
+@pytest.mark.long
 def test_the_cache_of_another_program(tmp_path: Path, snapshot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "elsewhere"))
     report = examine()

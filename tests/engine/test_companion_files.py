@@ -78,7 +78,12 @@ def beside_it_with_as_many_words(whole: Specimen, broken: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "place", [in_a_snapshot_of_the_base_model, in_a_folder_of_the_model, beside_it_with_as_many_words]
+    "place",
+    [
+        in_a_snapshot_of_the_base_model,
+        pytest.param(in_a_folder_of_the_model, marks=pytest.mark.long),
+        pytest.param(beside_it_with_as_many_words, marks=pytest.mark.long),
+    ],
 )
 def test_it_is_taken_and_the_model_loads(
     whole: Specimen, broken: Path, tmp_path: Path, place: Callable[[Specimen, Path], Path]

@@ -206,7 +206,13 @@ def _only_shim(report: Report) -> Report:
 @pytest.mark.parametrize(
     ("shim", "family", "kind", "options"),
     [
-        ("codec-when-used", "llama", "companion-missing", {"repository": "mlx-community/snac_24khz"}),
+        pytest.param(
+            "codec-when-used",
+            "llama",
+            "companion-missing",
+            {"repository": "mlx-community/snac_24khz"},
+            marks=pytest.mark.long,
+        ),
         ("unknown-keys-dropped", "voxcpm", "key-unknown", {"path": "lm_config.num_experts", "value": 8}),
         ("sanitize-keeps-layout", "kokoro", "mlx-layout", {}),
     ],
@@ -308,6 +314,7 @@ def test_a_defect_of_mlx_audio_gets_a_patch_with_which_the_model_loads(
     assert loaded
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("defect", "family", "name", "model_type", "patch"),
     [
@@ -347,6 +354,7 @@ def _reading_values(specimen: Callable[[str], Specimen], tmp_path: Path, monkeyp
     return mutant.path
 
 
+@pytest.mark.long
 def test_where_values_are_read_the_weights_are_really_rewritten_for_a_trial(
     specimen: Callable[[str], Specimen], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -320,7 +320,11 @@ def test_a_hub_that_is_not_there(hub: HubServer, home: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     ("fault", "outcome"),
-    [({"reset_after": 100}, "broken-off"), ({"cut_after": 100}, "broken-off"), ({"status": 500}, "server-error")],
+    [
+        ({"reset_after": 100}, "broken-off"),
+        pytest.param({"cut_after": 100}, "broken-off", marks=pytest.mark.long),
+        pytest.param({"status": 500}, "server-error", marks=pytest.mark.long),
+    ],
 )
 def test_weights_that_do_not_come_leave_the_rest_examined(
     hub: HubServer, home: Path, tmp_path: Path, fault: dict[str, Any], outcome: str

@@ -56,6 +56,7 @@ def test_a_bundle_holds_no_weights_no_token_and_no_path_of_the_machine(
     assert os.listdir(saved.parent).count(".b.zip.part") == 0
 
 
+@pytest.mark.long
 def test_the_whole_of_it_loads_and_its_report_can_be_shown_elsewhere(
     command: Command, model: Path, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return make
 
 
+@pytest.mark.long
 def test_a_fix_is_written_and_shown(command: Callable[..., Ran], model: Callable[..., Path], tmp_path: Path) -> None:
     path = model(lambda config: config["model"].__setitem__("src_vocab_size", 2 * config["model"]["src_vocab_size"]))
     shown = command(str(path), "--diff")

@@ -48,6 +48,7 @@ def test_a_model_that_loads_is_built_and_not_reduced(command: Command, model: Ma
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_a_part_that_cannot_be_built(command: Command, model: Make, tmp_path: Path) -> None:
     path = model(lambda config: config["diffusion_head_config"].__setitem__("hidden_size", "wide"))
     ran = command("reduce", str(path), "--json", "--out", str(tmp_path / "out"))
@@ -74,6 +75,7 @@ def test_a_part_that_cannot_be_built(command: Command, model: Make, tmp_path: Pa
     assert json.loads((tmp_path / "out" / "passing.json").read_text()) == found["largest"]["config"]
 
 
+@pytest.mark.long
 def test_weights_that_do_not_fit_are_made_again_from_their_header(command: Command, model: Make) -> None:
     path = model(lambda config: config["decoder_config"].__setitem__("vocab_size", 65))
     ran = command("reduce", str(path))

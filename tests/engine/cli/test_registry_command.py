@@ -62,9 +62,15 @@ def test_list_and_show(command: Callable[..., Ran], tmp_path: Path) -> None:
     ("name", "code", "said"),
     [
         ("soprano", 0, "soprano loads with mlx-audio"),
-        ("bark", 0, "bark loads with mlx-audio"),
-        ("chatterbox", 3, "chatterbox: its tensors fit the model that its config makes; not tried to the end"),
-        ("llama", 3, "construct wants what the registry does not keep"),  # its module, which fetches SNAC, is imported
+        pytest.param("bark", 0, "bark loads with mlx-audio", marks=pytest.mark.long),
+        pytest.param(
+            "chatterbox",
+            3,
+            "chatterbox: its tensors fit the model that its config makes; not tried to the end",
+            marks=pytest.mark.long,
+        ),
+        # Its module, which fetches SNAC, is imported.
+        pytest.param("llama", 3, "construct wants what the registry does not keep", marks=pytest.mark.long),
         ("confucius4", 3, "construct wants what the registry does not keep"),
     ],
 )
