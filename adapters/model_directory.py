@@ -105,7 +105,8 @@ def write_texts(target: Path, texts: Mapping[str, str]) -> WrittenDirectory:
 def _fill(original: Path, staged: Path, mend: Mend, weights: MendedWeights, progress: Progress) -> list[CopiedFile]:
     """Everything but the extras."""
     changed = {_CONFIG} if mend.config_patch else set()
-    files = copy_tree(original, staged, {*changed, *weights.files, *weights.indices, *mend.copies})
+    renamed = {Path(source).name for source in mend.copies.values() if Path(source).parent == original}
+    files = copy_tree(original, staged, {*changed, *weights.files, *weights.indices, *mend.copies, *renamed})
     files += [bring_from(Path(source), staged, name) for name, source in mend.copies.items()]
     if mend.config_patch:
         text = patch_text((original / _CONFIG).read_text(encoding="utf-8"), mend.config_patch)

@@ -94,7 +94,7 @@ def collect(
         incomplete = f"only {MAX_FILES} of {len(candidates)} weights files were read"
     checkpoint = Checkpoint(directory, tuple(files), frozenset(wanted), _table(files, wanted), incomplete)
     _summary(memory, checkpoint, formats)
-    _assert_files(memory, checkpoint)
+    _assert_files(memory, checkpoint, formats)
     _assert_shards(memory, checkpoint, _shards(listing, checkpoint))
     return checkpoint
 
@@ -153,11 +153,21 @@ def _read_by_loader(directory: Path, formats: Sequence[str], candidates: Sequenc
     if glob.has_magic(str(directory)) and not glob.glob(str(directory)):
         return set()
     for pattern in formats:
-        depth = pattern.count("/")
-        found = {file for file, _ in candidates if file.count("/") == depth and fnmatch.fnmatchcase(file, pattern)}
+        found = {file for file, _ in candidates if _matches(file, pattern)}
         if found:
             return found
     return set()
+
+
+def _matches(file: str, pattern: str) -> bool:
+    return file.count("/") == pattern.count("/") and fnmatch.fnmatchcase(file, pattern)
+
+
+def _lower_name(file: str, formats: Sequence[str]) -> str | None:
+    """``file`` with its ending in lower case, if the loader's search would find it under that name only."""
+    stem, dot, ending = file.rpartition(".")
+    lower = f"{stem}{dot}{ending.lower()}"
+    return lower if lower != file and any(_matches(lower, pattern) for pattern in formats) else None
 
 
 def _examine(directory: Path, file: str, format: str, *, seen: bool) -> WeightsFile:
@@ -201,10 +211,17 @@ def _shards(listing: _Listing, checkpoint: Checkpoint) -> list[Shard]:
     return shards + [shard for shard in numbered_shards(checkpoint.read_by_loader - named) if shard.file not in named]
 
 
-def _assert_files(memory: WorkingMemory, checkpoint: Checkpoint) -> None:
+def _assert_files(memory: WorkingMemory, checkpoint: Checkpoint, formats: Sequence[str]) -> None:
+    there = {weights.file for weights in checkpoint.files}
     # Where facts run out, those that say something is wrong stay.
     for weights in sorted(checkpoint.files, key=lambda weights: weights.state == "ok")[:MAX_FACTS]:
-        assert_file(memory, weights, read_by_loader=weights.file in checkpoint.read_by_loader)
+        lower = _lower_name(weights.file, formats)
+        assert_file(
+            memory,
+            weights,
+            read_by_loader=weights.file in checkpoint.read_by_loader,
+            lower_name=lower if lower not in there else None,
+        )
 
 
 def _assert_shards(memory: WorkingMemory, checkpoint: Checkpoint, shards: Sequence[Shard]) -> None:

@@ -25,6 +25,8 @@ from mlx_diagnose.engine.model import Provenance
 _HERE = Provenance("companion_sources")
 #: Subject of the files that make up a tokenizer or processor.
 TOKENIZER = "tokenizer"
+#: Subject of the weights files that lie in the directory itself, under names that the loader does not find.
+CHECKPOINT = "checkpoint"
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
     *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model"),
@@ -84,6 +86,24 @@ def collect(memory: WorkingMemory, directory: Path, config: Mapping[str, Any], w
         file = want.file
         offers = [(place, _tokenizer(place, directory) if file is None else _file(place, file)) for place in places]
         _found(memory, config, want, offers)
+
+
+def collect_renamed(memory: WorkingMemory, directory: Path) -> bool:
+    """Assert companion_source for the weights files whose names end in another case; False where there are none."""
+    names = {str(fact["lower_name"]): str(fact["file"]) for fact in memory.of("weights_file") if fact["lower_name"]}
+    if names:
+        memory.add(
+            "companion_source",
+            _HERE,
+            subject=CHECKPOINT,
+            stage="weights",
+            files=", ".join(sorted(names)),
+            folder=str(directory),
+            relation="itself",
+            told="the model directory itself",
+            copies=json.dumps({name: str(directory / file) for name, file in sorted(names.items())}),
+        )
+    return bool(names)
 
 
 def _found(

@@ -70,6 +70,8 @@ class Overlays:
 
     def _link(self, copy: Path, copies: Mapping[str, str]) -> None:
         for name, path in copies.items():
+            if Path(path).parent == self._original:  # it is renamed, and to the file system that may be one name
+                (copy / Path(path).name).unlink(missing_ok=True)
             place = copy / name
             if not place.parent.exists():
                 place.parent.mkdir(parents=True)

@@ -127,7 +127,9 @@ def contents(first: bytes) -> str | None:
     return None
 
 
-def assert_file(memory: WorkingMemory, weights: WeightsFile, *, read_by_loader: bool) -> None:
+def assert_file(
+    memory: WorkingMemory, weights: WeightsFile, *, read_by_loader: bool, lower_name: str | None = None
+) -> None:
     """Assert the fact ``weights_file``."""
     memory.add(
         "weights_file",
@@ -141,6 +143,7 @@ def assert_file(memory: WorkingMemory, weights: WeightsFile, *, read_by_loader: 
         tensors=len(weights.tensors),
         detail=clean(weights.detail, 500) if weights.detail else None,
         tolerated=weights.tolerated,
+        lower_name=clean(lower_name) if lower_name else None,
     )
 
 

@@ -162,8 +162,9 @@ class Examination:
         original = self.located.directory
         if self.directory is None or original is None or self.located.cache is not None:
             raise Skipped("the model is not on this machine")
+        renamed = companion_sources.collect_renamed(self.memory, original)
         wanted = companion_sources.wanted_of(self.memory, self.directory)
-        if not wanted:
+        if not wanted and not renamed:
             raise Skipped("no file of the model was missed")
         companion_sources.collect(self.memory, original, self.config or {}, wanted)
 

@@ -1102,11 +1102,13 @@ _KINDS = (
         "companion_source",
         "companion_sources",
         "A place on this machine that has a file which the model directory lacks.",
-        subject=_s("the file that is wanted, or tokenizer for the files of one"),
+        subject=_s("the file that is wanted, tokenizer for the files of one, or checkpoint for weights files"),
         stage=_s("the stage that wants it"),
         files=_s("what would be taken, relative to the model directory, comma separated"),
         folder=_s("where it lies"),
-        relation=_s("same-repository, base-model, inside or beside"),
+        relation=_s(
+            "same-repository, base-model, inside, beside, or itself (under a name that the loader does not find)"
+        ),
         told=_s("the same in words"),
         same_vocabulary=_bo("tokenizer.json has as many words as vocab_size says; null where that cannot be told"),
         doubt=_so("why it is not sure that it belongs to the model"),
@@ -1189,6 +1191,9 @@ _KINDS = (
         tensors=_i("tensors in the header"),
         detail=_so("what exactly is wrong"),
         tolerated=_b("MLX loads the file although it is not sound: it checks neither overlaps nor names given twice"),
+        lower_name=_so(
+            "its name with the ending in lower case, where only under that one the loader finds it; else null"
+        ),
     ),
     _kind(
         "weights_summary",

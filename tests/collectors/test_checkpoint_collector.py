@@ -316,3 +316,20 @@ def test_time_runs_out(tmp_path: Path) -> None:
     memory, found = look(tmp_path, seconds=-1.0)
     assert files(memory) == {"model.safetensors": ("safetensors", "not-examined", True)}
     assert found.incomplete == "not all files were read within -1 seconds"
+
+
+@pytest.mark.parametrize(
+    ("names", "lower"),
+    [
+        (["model.SAFETENSORS"], {"model.SAFETENSORS": "model.safetensors"}),
+        (["a.Safetensors", "b.safetensors"], {"a.Safetensors": "a.safetensors", "b.safetensors": None}),
+        (["model.SAFETENSORS", "model.safetensors"], {"model.SAFETENSORS": None, "model.safetensors": None}),
+        (["part/model.SAFETENSORS"], {"part/model.SAFETENSORS": None}),
+    ],
+)
+def test_names_that_end_in_another_case(tmp_path: Path, names: list[str], lower: dict[str, str | None]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_safetensors(tmp_path / name, TENSORS)
+    memory, _ = look(tmp_path)
+    assert {fact["file"]: fact["lower_name"] for fact in memory.of("weights_file")} == lower

@@ -144,3 +144,18 @@ def test_one_with_more_words_than_the_model_has_is_none(whole: Specimen, broken:
     report, fix = examined(broken)
     assert fix is None
     assert [finding.rule for finding in report.findings if finding.root] == ["component-tokenizer-files-absent"]
+
+
+def test_weights_whose_ending_has_another_case_are_renamed(whole: Specimen, tmp_path: Path) -> None:
+    path = tmp_path / "broken" / whole.path.name
+    shutil.copytree(whole.path, path)
+    (path / "model.safetensors").rename(path / "model.SAFETENSORS")
+    report = diagnose(Options(model=str(path), timeout=120))
+    (finding,) = [finding for finding in report.findings if finding.root and finding.severity == "error"]
+    assert (finding.failure_class, finding.subjects[0].name) == ("weights/absent", "model.SAFETENSORS")
+    (fix,) = finding.fixes
+    assert (fix.applicability, list(report.mends)) == ("verified", [fix.id])
+    out = tmp_path / "out" / path.name
+    written, error = write_fixes(report, Options(model=str(path), timeout=120), out)
+    assert error is None and written.written is not None and written.written.loads
+    assert sorted(entry.name for entry in out.glob("model.*")) == ["model.safetensors"]
