@@ -67,7 +67,8 @@ def test_help_names_every_command_and_nothing_that_is_not_there(command: Command
     for name in subcommands():
         assert f"\n  {name} " in told
         assert load(name).callback is not None
-    assert "bisect" not in told
+    listed = told.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == subcommands()
 
 
 def test_without_words_the_help_goes_to_standard_error(command: Command) -> None:
@@ -98,8 +99,10 @@ def test_without_words_the_help_goes_to_standard_error(command: Command) -> None
         (["why-not", "zzz", "rule"], "no-such-run", "zzz"),
         (["explain", "confg/renamed-key"], "no-such-code", "config/renamed-key"),
         (["rules", "lst"], "usage", "list"),
-        (["bisect", "a/b"], "usage", "unexpected extra argument"),
-        (["bisect"], "not-a-model", "org/name"),
+        (["mend", "a/b"], "usage", "unexpected extra argument"),
+        (["mend"], "not-a-model", "org/name"),
+        (["bisect"], "missing-argument", "MODEL"),
+        (["bisect", ".", "--releases", "newest"], "bad-value", "no range of releases"),
     ],
 )
 def test_usage_errors_say_what_and_what_next(words: list[str], reference: str, told: str, command: Command) -> None:
