@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlx_diagnose.collectors import checkpoint_sizes, config_names, config_types, signature_facts
+from mlx_diagnose.collectors import checkpoint_sizes, config_names, config_style, config_types, signature_facts
 from mlx_diagnose.collectors.config import ConfigDocument, value_at
-from mlx_diagnose.collectors.config_edit import json_pointer
+from mlx_diagnose.collectors.config_edit import Path as KeyPath
+from mlx_diagnose.collectors.config_edit import dotted, json_pointer
 from mlx_diagnose.collectors.config_sections import Section, sections_of
 from mlx_diagnose.collectors.name_similarity import same_words
 from mlx_diagnose.collectors.tensors import TensorTable
@@ -43,7 +44,7 @@ def collect(
     ``family``; ``search_path`` is the patient's ``sys.path``; ``table`` the
     checkpoint's tensors, where they are known. Facts: config_class,
     init_parameter, config_fit, config_wrapped, wrapped_key, left_out_key, unknown_key, absent_key, absent_section,
-    key_similarity, type_disagreement, and those of :mod:`signature_facts`.
+    restyled_key, key_similarity, type_disagreement, and those of :mod:`signature_facts`.
     """
     document = _document(signature, mlx_audio_dir, category, family, search_path)
     if document is None:
@@ -62,6 +63,7 @@ def collect(
     _assert_fit(memory, config, sections, usual)
     _assert_left_out(memory, config, sections, usual)
     _assert_wrapped(memory, config, sections, usual)
+    _assert_style(memory, config, config_style.moves(document, config.data))
     for section in sections:
         _assert_unknown(memory, config, section)
         _assert_absent(memory, section, usual)
@@ -233,6 +235,20 @@ def _assert_wrapped(
                         source=json_pointer((name, key)),
                         target=json_pointer((key,)),
                     )
+
+
+def _assert_style(memory: WorkingMemory, config: ConfigDocument, moves: list[tuple[KeyPath, KeyPath]]) -> None:
+    for number, (source, target) in enumerate(moves):
+        given = dotted(config_style.original(source, moves[:number]))
+        memory.add(
+            "restyled_key",
+            _at(config, given),
+            given=clean(given),
+            wanted=clean(dotted(target)),
+            source=json_pointer(source),
+            target=json_pointer(target),
+            count=len(moves),
+        )
 
 
 #: Of the keys that matter, the part that a config gives at most if it is told to leave them to defaults.

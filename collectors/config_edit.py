@@ -7,22 +7,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Operation = Literal["replace", "add", "rename", "move", "remove", "swap"]
+Operation = Literal["replace", "add", "rename", "restyle", "move", "remove", "swap"]
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One change. ``path`` and ``to`` are key sequences (list items by index); ``value`` for replace and add."""
+    """One change. ``path`` and ``to`` are key sequences (list items by index); ``value`` for replace and add.
+
+    To ``restyle`` is to make all ``moves``, one after the other; ``path`` and ``to`` are those of the first.
+    """
 
     operation: Operation
     path: Path
     value: Any = None
     to: Path | None = None
+    moves: tuple[tuple[Path, Path], ...] = ()
+
+    @property
+    def renamings(self) -> tuple[tuple[Path, Path], ...]:
+        """The keys that get other names, and these."""
+        return ((self.path, self.to),) if self.operation == "rename" and self.to is not None else self.moves
 
     def apply(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """A changed deep copy of ``config``. Raises KeyError, IndexError or TypeError where the path leads nowhere."""
         changed = copy.deepcopy(dict(config))
+        if self.operation == "restyle":
+            for path, to in self.moves:
+                changed = Edit("rename", path, to=to).apply(changed)
+            return changed
         parent = _parent(changed, self.path, create=self.operation == "add")
         key = self.path[-1]
         if self.operation in ("replace", "add"):
@@ -52,6 +65,11 @@ def dotted(path: Path) -> str:
 def json_pointer(path: Path) -> str:
     """The path as a patch writes it (RFC 6901)."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def pointer_path(pointer: str) -> Path:
+    """The keys of objects that :func:`json_pointer` wrote; numbers are not taken for places in lists."""
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:])
 
 
 def leaves(value: Any, path: Path = ()) -> list[tuple[Path, Any]]:

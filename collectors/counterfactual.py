@@ -91,11 +91,16 @@ def search(
 
 
 def _renames_too(edit: Edit, best: Sequence[_Trial], config: Mapping[str, Any]) -> bool:
-    """Whether ``edit`` writes under a name what another edit brings there by renaming the key that has it."""
+    """Whether ``edit`` writes under a name what another edit brings there by renaming the key that has it.
+
+    So does one that renames a single key of those that another renames.
+    """
+    moves = [move for other, _, _ in best if other.edit != edit for move in other.edit.renamings]
+    if edit.operation == "rename":
+        return (edit.path, edit.to) in moves
     if edit.operation not in ("add", "replace") or isinstance(edit.value, bool):
         return False
-    moves = (other.edit for other, _, _ in best if other.edit.operation == "rename")
-    return any(other.to == edit.path and _value(config, other) == edit.value for other in moves)
+    return any(to == edit.path and _at(config, path) == edit.value for path, to in moves)
 
 
 def _better(outcome: Outcome, base: Outcome, *, lost: bool) -> bool:
@@ -211,7 +216,7 @@ def _old(config: Mapping[str, Any], edit: Edit) -> str | None:
 def _new(config: Mapping[str, Any], edit: Edit) -> str | None:
     if edit.operation == "swap":
         return json.dumps(_at(config, edit.to or ()))
-    return None if edit.operation in ("rename", "move", "remove") else json.dumps(edit.value)
+    return None if edit.operation in ("rename", "restyle", "move", "remove") else json.dumps(edit.value)
 
 
 def _value(config: Mapping[str, Any], edit: Edit) -> Any:
@@ -230,6 +235,8 @@ def _at(config: Mapping[str, Any], path: Path) -> Any:
 
 
 def _words(edit: Edit) -> str:
+    if edit.operation == "restyle":
+        return f"{len(edit.moves)} names in another style"
     if edit.to is not None:
         return f"{edit.dotted} {'with' if edit.operation == 'swap' else 'to'} {dotted(edit.to)}"
     return edit.dotted if edit.operation == "remove" else f"{edit.dotted} = {json.dumps(edit.value)}"

@@ -222,6 +222,8 @@ class _Course:
         assert config is not None and bench is not None
         if memory.of("config_wrapped"):
             return True
+        if memory.of("restyled_key"):
+            return False  # it may be there under its name in another style
         if hollow(memory):
             return False  # a value that cannot be stands there: to add a section may only overrule it
         difference = examination.difference

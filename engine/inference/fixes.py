@@ -122,18 +122,22 @@ def _environment(template: FixTemplate, resolve: Resolver) -> dict[str, str]:
 
 
 def _joined(operations: Sequence[dict[str, Any]]) -> list[Mapping[str, Any]]:
-    """The operations, each once, removals last: others may take something from there.
+    """The operations, each once, a section before what it holds, removals last: others may take something from there.
 
     Two values for one place are a contradiction.
     """
     joined: list[Mapping[str, Any]] = []
-    for operation in sorted(operations, key=lambda operation: operation["op"] == "remove"):
+    for operation in sorted(operations, key=_place_in_order):
         if operation in joined:
             continue
         if any(known["op"] == operation["op"] and known["path"] == operation["path"] for known in joined):
             raise _Unusable(f"ambiguous: {operation['path']} would get several values")
         joined.append(operation)
     return joined
+
+
+def _place_in_order(operation: Mapping[str, Any]) -> tuple[bool, int]:
+    return operation["op"] == "remove", operation["path"].count("/")
 
 
 def _operation(template: PatchTemplate, resolve: Resolver, memory: WorkingMemory) -> dict[str, Any]:

@@ -453,3 +453,50 @@ def test_absent_keys_with_their_known_good_values(mlx_audio: Path) -> None:
     memory = _difference(mlx_audio, "kokoro", config)
     (key,) = memory.of("absent_key", path="n_token")
     assert key["known"] == json.dumps(n_token)
+
+
+_STYLED = """
+    from dataclasses import dataclass
+    from mlx_audio.tts.models.base import BaseModelArgs
+
+    @dataclass
+    class ModelConfig:
+        hidden_size: int
+        num_layers: int = 2
+        text_config: dict = None
+
+        @classmethod
+        def from_dict(cls, params):
+            return cls(**params)
+
+    class Model:
+        def __init__(self, config: ModelConfig):
+            self.width = config.text_config["vocab_size"]
+"""
+
+
+def _moves(tmp_path: Path, config: dict[str, Any]) -> list[tuple[Any, ...]]:
+    memory = _difference(_family(tmp_path, _STYLED), "mine", config)
+    return [(fact["given"], fact["source"], fact["target"]) for fact in memory.of("restyled_key")]
+
+
+def test_names_in_another_style_are_told_a_section_before_what_it_holds(tmp_path: Path) -> None:
+    config = {"hiddenSize": 8, "num-layers": 4, "textConfig": {"vocabSize": 9}, "epochsDone": 3}
+    assert _moves(tmp_path, config) == [
+        ("hiddenSize", "/hiddenSize", "/hidden_size"),
+        ("num-layers", "/num-layers", "/num_layers"),
+        ("textConfig", "/textConfig", "/text_config"),
+        ("textConfig.vocabSize", "/text_config/vocabSize", "/text_config/vocab_size"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hidden_size": 8, "hiddenSize": 9, "numLayers": 3, "textConfig": {}},
+        {"hidden_size": 8, "numLayers": 4, "text_config": {"vocabSize": 9}},
+        {"hidden_size": 8, "num_layers": 2},
+    ],
+)
+def test_few_names_are_no_style_and_what_is_given_is_not_written_over(tmp_path: Path, config: dict[str, Any]) -> None:
+    assert _moves(tmp_path, config) == []
