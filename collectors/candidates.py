@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from mlx_diagnose.collectors.config import value_at
-from mlx_diagnose.collectors.config_edit import Edit, Path, dotted, leaves, pointer_path
+from mlx_diagnose.collectors.config_edit import Edit, Path, dotted, leaves
 from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.engine.memory import WorkingMemory
 
@@ -55,7 +55,6 @@ def candidates(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -
 
 
 def _all(config: Mapping[str, Any], memory: WorkingMemory, run: LoadRun) -> Iterator[Candidate]:
-    yield from _restyled(memory)
     yield from _renames(memory)
     yield from _conversions(config, memory)
     yield from _overridden(memory)
@@ -101,16 +100,6 @@ def lacks_shards(memory: WorkingMemory) -> bool:
 
 def _path(dotted: str) -> Path:
     return tuple(int(part) if part.isdecimal() else part for part in dotted.split("."))
-
-
-def _restyled(memory: WorkingMemory) -> Iterator[Candidate]:
-    """All names that are in another style than the classes take, at once."""
-    moves = [
-        (pointer_path(str(fact["source"])), pointer_path(str(fact["target"]))) for fact in memory.of("restyled_key")
-    ]
-    if moves:
-        (path, to), *_ = moves
-        yield Candidate(Edit("restyle", path, to=to, moves=tuple(moves)), 45, f"{len(moves)} names in another style")
 
 
 def _renames(memory: WorkingMemory) -> Iterator[Candidate]:

@@ -1,4 +1,4 @@
-"""Keys that a config gives in another style than its classes take: ``hiddenSize`` for ``hidden_size``, or ``hidden-size``.
+"""Keys that a config gives in another style than its classes take: ``hiddenSize`` for ``hidden_size``, or with hyphens.
 
 One such key may be a slip; where several are, the whole file was written in that style, and one
 after the other mends nothing. What a section holds is seen only once the section has its name, so
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlx_diagnose.collectors.config_edit import Edit, Path
+from mlx_diagnose.collectors.candidates import Candidate
+from mlx_diagnose.collectors.config_edit import Edit, Path, pointer_path
 from mlx_diagnose.collectors.config_names import is_housekeeping
 from mlx_diagnose.collectors.config_sections import Section, sections_of
 from mlx_diagnose.collectors.name_similarity import same_words
 from mlx_diagnose.collectors.text import clean
+from mlx_diagnose.engine.memory import WorkingMemory
 
 #: So many names make a style; and levels of sections that are followed.
 _LEAST, _MOST_LEVELS = 3, 6
@@ -43,6 +45,16 @@ def original(path: Path, found: list[tuple[Path, Path]]) -> Path:
         if path[: len(after)] == after:
             path = (*before, *path[len(after) :])
     return path
+
+
+def candidates(memory: WorkingMemory) -> Iterator[Candidate]:
+    """All names in another style than the classes take, changed at once."""
+    found = tuple(
+        (pointer_path(str(fact["source"])), pointer_path(str(fact["target"]))) for fact in memory.of("restyled_key")
+    )
+    if found:
+        (path, to), *_ = found
+        yield Candidate(Edit("restyle", path, to=to, moves=found), 0, f"{len(found)} names in another style")
 
 
 def _of_section(section: Section) -> Iterator[tuple[Path, Path]]:

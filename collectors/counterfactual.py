@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from mlx_diagnose.collectors import sensitivity, swapped_values
+from mlx_diagnose.collectors import config_style, sensitivity, swapped_values
 from mlx_diagnose.collectors.candidates import (
     Candidate,
     candidates,
@@ -57,7 +57,7 @@ def search(
     First what the facts suggest; if nothing of that loads, what shapes that move tell, two values exchanged, and
     group after group of ``further`` candidates, until one of a group loads.
     """
-    tried = _try(candidates(config, memory, base.run), config, base, trials)
+    tried = _try([*config_style.candidates(memory), *candidates(config, memory, base.run)], config, base, trials)
     if not any(outcome.settles(base) for _, _, outcome in tried):
         tried += _try(taken_for_true(memory), config, base, trials)
         tried += _refined(tried, config, memory, base, trials)
