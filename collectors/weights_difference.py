@@ -18,6 +18,7 @@ from mlx_diagnose.collectors.sanitize_losses import find_losses
 from mlx_diagnose.collectors.tensor_layouts import find_layouts
 from mlx_diagnose.collectors.tensor_names import Collapsed, collapse, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming, align, find_renamings, with_prefixes_alone
+from mlx_diagnose.collectors.tensor_shifts import RENUMBERED, find_shifts
 from mlx_diagnose.collectors.tensors import TensorInfo, TensorTable, shape_text
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.engine.memory import WorkingMemory
@@ -97,12 +98,18 @@ def compare(received: TensorTable, model: TensorTable) -> Difference:
     missing = {name: info for name, info in model.items() if name not in received}
     unexpected = {name: info for name, info in received.items() if name not in model}
     shape = tuple(name for name, info in model.items() if name in received and received[name].shape != info.shape)
+    shifts = find_shifts(received, model) if missing and unexpected else []
+    shifted = [{pair[side] for renaming in shifts for pair in renaming.pairs} for side in (0, 1)]
+    found, wanted = (
+        {name: info for name, info in table.items() if name not in taken}
+        for table, taken in zip((unexpected, missing), shifted, strict=True)
+    )
     return Difference(
         tuple(missing),
         tuple(unexpected),
         shape,
         len(model) - len(missing) - len(shape),
-        tuple(with_prefixes_alone(find_renamings(unexpected, missing), unexpected, missing)),
+        (*shifts, *with_prefixes_alone(find_renamings(found, wanted), found, wanted)),
     )
 
 
@@ -210,8 +217,15 @@ def _lost_renamings(
 def _renames(memory: WorkingMemory, difference: Difference, lost: Sequence[Renaming]) -> None:
     renamings = [*difference.renamings, *lost]
     unexpected = len(difference.unexpected) or sum(len(renaming.pairs) for renaming in lost)
+    sides = set(difference.unexpected), set(difference.missing)
     for renaming in sorted(renamings, key=lambda renaming: -len(renaming.pairs))[:MAX_FACTS]:
         count = len(renaming.pairs)
+        # Of a series that is numbered anew most names are there on both sides.
+        beyond, lacking = (
+            (sum(pair[side] in names for pair in renaming.pairs) for side, names in enumerate(sides))
+            if renaming.style == RENUMBERED
+            else (count, count)
+        )
         memory.add(
             "tensor_rename",
             _HERE,
@@ -219,8 +233,8 @@ def _renames(memory: WorkingMemory, difference: Difference, lost: Sequence[Renam
             found=clean(renaming.found),
             wanted=clean(renaming.wanted),
             count=count,
-            share_of_missing=round(count / len(difference.missing), 4),
-            share_of_unexpected=round(count / unexpected, 4),
+            share_of_missing=round(lacking / len(difference.missing), 4),
+            share_of_unexpected=round(beyond / unexpected, 4),
             example_found=clean(renaming.pairs[0][0]),
             example_wanted=clean(renaming.pairs[0][1]),
             ambiguous=renaming.ambiguous,

@@ -1323,7 +1323,7 @@ _KINDS = (
         "weights_difference",
         "Unexpected tensors that are the missing ones under another name: shapes agree one to one.",
         style=_s(
-            "prefix-added (the checkpoint has one too many), prefix-removed (it lacks one), prefix-replaced, suffix-replaced or renamed"
+            "prefix-added (the checkpoint has one too many), prefix-removed (it lacks one), prefix-replaced, suffix-replaced, renumbered (a series counted from another number) or renamed"
         ),
         found=_s("prefix, suffix or name in the checkpoint; empty for prefix-removed"),
         wanted=_s("what the model calls it; empty for prefix-added"),

@@ -19,6 +19,7 @@ from mlx_diagnose.collectors.load import LoadRun
 from mlx_diagnose.collectors.series_gaps import wanted_in_vain
 from mlx_diagnose.collectors.tensor_names import collapse, split_indices
 from mlx_diagnose.collectors.tensor_renames import Renaming, tails_of
+from mlx_diagnose.collectors.tensor_shifts import RENUMBERED
 from mlx_diagnose.collectors.tensors import TensorTable, table_from_json
 from mlx_diagnose.collectors.text import clean
 from mlx_diagnose.collectors.unplaced_tensors import unplaced
@@ -159,7 +160,9 @@ def _renames(
         if len(known) == len(pairs) or (renaming.style.startswith("prefix") and 2 * len(known) >= len(pairs)):
             pairs = known
             ways = _limited(
-                weight_patterns.renames(way, stored.keys(), kept)
+                weight_patterns.renumberings(way)
+                if renaming.style == RENUMBERED
+                else weight_patterns.renames(way, stored.keys(), kept)
                 for way in _stored_names(stored, renaming, pairs, difference)
             )
             found = shapes(received, difference.unexpected) or shapes(stored, (old for old, _ in renaming.pairs))
@@ -170,7 +173,7 @@ def _renames(
             if ways:
                 yield WeightCandidate(
                     "rename",
-                    (clean(renaming.pairs[0][0]),),
+                    (clean(renaming.found if renaming.style == RENUMBERED else renaming.pairs[0][0]),),
                     ways,
                     len(pairs),
                     clean(renaming.wanted),

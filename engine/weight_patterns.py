@@ -47,6 +47,24 @@ def renames(pairs: Mapping[str, str], names: Collection[str], kept: Collection[s
     return single
 
 
+def renumberings(pairs: Mapping[str, str]) -> list[Operation]:
+    """Operations that give each layer of ``pairs`` its other number, in an order in which no two ever share one.
+
+    Empty where the layers go round in a circle.
+    """
+    waiting = dict.fromkeys(_prefixes(old, new) for old, new in pairs.items())
+    operations: list[Operation] = []
+    while waiting:
+        held = {old for old, _ in waiting}
+        ready = [(old, new) for old, new in waiting if new not in held]
+        if not ready:
+            return []
+        for old, new in ready:
+            operations.append({"op": "rename", "from": _under(old), "to": _under(new)})
+            del waiting[old, new]
+    return operations
+
+
 def on_names(operation: Mapping[str, Any], wanted: Iterable[str], names: Collection[str]) -> list[Operation]:
     """``operation`` on each tensor of ``wanted`` and no other; its name is put in as ``name``."""
     found: list[Operation] = []

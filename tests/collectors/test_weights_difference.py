@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlx_diagnose.collectors import weights_difference
 from mlx_diagnose.collectors.tensor_renames import _MAX_PLACES
 from mlx_diagnose.collectors.tensors import TensorInfo, TensorTable
+from mlx_diagnose.collectors.weights_difference import compare
 from mlx_diagnose.engine.memory import WorkingMemory
 from mlx_diagnose.engine.model import Scalar
 
@@ -567,3 +568,47 @@ def test_no_tables_raise(stored: TensorTable, received: TensorTable, model: Tens
     (fact,) = memory.of("weights_difference")
     assert differing == sum(int(str(fact[name])) for name in ("missing", "unexpected", "shape"))
     looked(received, None, stored)
+
+
+# -- series that are numbered anew ----------------------------------------------------------------
+
+
+def numbered(stem: str, numbers: Iterable[int], width: int = 4) -> dict[str, TensorInfo]:
+    return {
+        f"{stem}.{number}.{part}.weight": TensorInfo("float32", (width + 2 * place, 4))
+        for place, number in enumerate(numbers)
+        for part in ("up", "down")
+    }
+
+
+def test_layers_counted_from_one_are_one_renaming_of_all_of_them() -> None:
+    difference = compare(numbered("model.layers", (1, 2, 3)), numbered("model.layers", (0, 1, 2)))
+    (renaming,) = difference.renamings
+    assert (renaming.style, renaming.found, renaming.wanted) == (
+        "renumbered",
+        "model.layers.{1..3}",
+        "model.layers.{0..2}",
+    )
+    assert len(renaming.pairs) == 6
+    assert dict(renaming.pairs)["model.layers.2.up.weight"] == "model.layers.1.up.weight"
+
+
+def test_series_in_several_others_are_one() -> None:
+    received = {**numbered("h.0.layers", (2, 3)), **numbered("h.1.layers", (2, 3))}
+    model = {**numbered("h.0.layers", (0, 1)), **numbered("h.1.layers", (0, 1))}
+    (renaming,) = compare(received, model).renamings
+    assert (renaming.found, renaming.wanted) == ("h.{0..1}.layers.{2..3}", "h.{0..1}.layers.{0..1}")
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        numbered("layers", (1, 2)),  # one too few
+        numbered("layers", (1, 2, 3), width=6),  # of other shapes
+        numbered("layers", (1, 2, 4)),  # a gap
+        {**numbered("layers", (1, 2, 3)), "layers.3.up.bias": TensorInfo("float32", (4,))},
+    ],
+)
+def test_what_does_not_agree_whole_is_not_numbered_anew(received: dict[str, TensorInfo]) -> None:
+    renamings = compare(received, numbered("layers", (0, 1, 2))).renamings
+    assert not [renaming for renaming in renamings if renaming.style == "renumbered"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlx_diagnose.adapters.weight_map import result
-from mlx_diagnose.engine.weight_patterns import on_names, renames
+from mlx_diagnose.engine.weight_patterns import on_names, renames, renumberings
 
 LAYERS = [f"model.layers.{i}.{part}.weight" for i in range(3) for part in ("q", "k")]
 
@@ -32,6 +32,18 @@ def test_a_prefix_that_others_keep_is_not_changed_in_all() -> None:
 def test_some_layers_are_named_by_their_numbers() -> None:
     (operation,) = on_names({"op": "drop"}, ["l.0.w", "l.1.w", "l.4.w"], [f"l.{i}.w" for i in range(6)])
     assert operation == {"op": "drop", "name": "l.{i:0..1,4}.w"}
+
+
+def test_layers_get_other_numbers_without_meeting() -> None:
+    names = [f"layers.{i}.w" for i in range(1, 4)]
+    for shift in (-1, 2):
+        pairs = {name: f"layers.{int(name.split('.')[1]) + shift}.w" for name in names}
+        made = result(renumberings(pairs), {name: ("float32", (number,)) for number, name in enumerate(names)})
+        assert made == {pairs[name]: ("float32", (number,)) for number, name in enumerate(names)}
+
+
+def test_layers_that_change_places_have_no_order() -> None:
+    assert renumberings({"layers.0.w": "layers.1.w", "layers.1.w": "layers.0.w"}) == []
 
 
 NAMES = st.lists(
