@@ -175,7 +175,7 @@ class Examination:
 
         directory, family = (run.mlx_audio or {}).get("directory"), self.family
         found: list[companions.Companion] = []
-        if directory is not None and family is not None and (traced or not run.loads):
+        if directory is not None and family is not None:
             found = companions.describe(
                 Path(directory),
                 run.category,
@@ -184,9 +184,14 @@ class Examination:
                 directory=self.directory,
                 search_path=(run.hello or {}).get("path", ()),
             )
+        # Of a repository that is only on the hub not all files are here.
+        if run.loads and self.directory is not None and self.located.cache is None:
+            from mlx_diagnose.collectors import unset_parts
+
+            unset_parts.collect(self.memory, found, self.directory)
         companions.collect(
             self.memory,
-            found,
+            found if traced or not run.loads else (),
             run,
             directory=self.directory,
             model=self.located.model,

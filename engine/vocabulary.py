@@ -1125,6 +1125,17 @@ _KINDS = (
         copies=_s("JSON: the path of a file for each that would be taken"),
     ),
     _kind(
+        "unset_part",
+        "unset_parts",
+        "An attribute of a model that loads, which only a file that is not there would fill, and without which it raises when used.",
+        name=_s("the file, relative to the model directory"),
+        part=_s("the attribute"),
+        stage=_s("the stage that would read the file"),
+        file=_s("the line that asks whether the file is there"),
+        line=_i("line there"),
+        needed_line=_i("line of the same file that raises without the attribute"),
+    ),
+    _kind(
         "part_left_empty",
         "load",
         "An attribute that was to be made where an exception was caught, and that is None or absent after the load.",
