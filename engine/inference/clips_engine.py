@@ -17,6 +17,11 @@ class ClipsEngine:
 
         self._error: type[Exception] = clips.CLIPSError
         self._matches: list[Match] = []
+        matches = self._matches
+
+        def fire(production: int, *numbers: int) -> None:
+            matches.append((production, numbers))
+
         self._environment: Any = clips.Environment()
         self._arity = {
             condition.alpha: len(condition.variables)
@@ -24,7 +29,8 @@ class ClipsEngine:
             for condition in (*production.positive, *production.negative)
         }
         try:
-            self._environment.define_function(self._fire, name="fire")
+            # clipspy keeps the function until the environment is gone: a method would keep the environment as well.
+            self._environment.define_function(fire, name="fire")
             for alpha, arity in self._arity.items():
                 slots = " ".join(f"(slot c{column})" for column in range(arity))
                 self._environment.build(f"(deftemplate a{alpha} (slot n) {slots})")
@@ -45,11 +51,9 @@ class ClipsEngine:
             environment.run()
         except self._error as error:
             raise EngineFailure(f"clips: {error}") from error
-        found, self._matches = self._matches, []
+        found = self._matches.copy()
+        self._matches.clear()
         return found
-
-    def _fire(self, production: int, *numbers: int) -> None:
-        self._matches.append((production, numbers))
 
 
 def _rule(index: int, production: Production) -> str:

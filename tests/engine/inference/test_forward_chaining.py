@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import pytest
 
 from mlx_diagnose.engine.inference import available_engines, infer
+from mlx_diagnose.engine.inference.engines import build_engine
+from mlx_diagnose.engine.inference.network import Condition, Message, Production
 from mlx_diagnose.engine.inference.run import MAX_DERIVED, MAX_ROUNDS
 from mlx_diagnose.engine.model import UsageError
 from tests.engine.inference.rule_making import make_base, make_memory
@@ -225,3 +229,13 @@ def test_of_alternatives_that_match_the_same_facts_the_first_speaks(engine):
     assert activation.absent == ("no probe()",)
     (activation,) = infer(base, make_memory(("config_key", {"path": "x"}), ("probe", {})), engine=engine).activations
     assert activation.absent == ("no target()",)
+
+
+def test_an_engine_and_its_memory_are_gone_after_use(engine):
+    built = build_engine(engine, [Production(0, 0, (Condition(0, ()),), (), (0,))])
+    assert built.assert_messages([Message(0, 1, ())]) == [(0, (1,))]
+    assert built.assert_messages([Message(0, 2, ())]) == [(0, (2,))]
+    alive = weakref.ref(built)
+    del built
+    gc.collect()
+    assert alive() is None
