@@ -26,6 +26,7 @@ _LATEST = frozenset(
         "conduct",
         "bare_tokenizers",
         "unfit_parts",
+        "unfilled_parts",
         "outcome",
     }
 )
@@ -53,6 +54,7 @@ class LoadRun:
     conduct: Message | None = None
     bare_tokenizers: Message | None = None
     unfit_parts: Message | None = None
+    unfilled_parts: Message | None = None
     outcome: Message | None = None
     chain: list[Message] = field(default_factory=list)
     caught: list[Message] = field(default_factory=list)
@@ -274,6 +276,13 @@ def assert_facts(
             **{name: unfit[name] for name in ("part", "class_name", "tensors", "matched")},
             example=clean(unfit["example"]),
             **{name: str(tuple(unfit[name])) for name in ("expected", "received")},
+        )
+    for unfilled in (run.unfilled_parts or {}).get("parts", ()):
+        memory.add(
+            "part_unfilled",
+            Provenance("load", path=unfilled["part"]),
+            **{name: unfilled[name] for name in ("part", "class_name", "tensors", "given")},
+            example=clean(unfilled["example"]),
         )
     for changed in (run.conduct or {}).get("changed", ()):
         memory.add(

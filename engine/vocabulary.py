@@ -1160,6 +1160,16 @@ _KINDS = (
         received=_s("its shape in the weights"),
     ),
     _kind(
+        "part_unfilled",
+        "load",
+        "A part of a model that was loaded, which was given tensors without a comparison, none of them its own.",
+        part=_s("where the model holds it, such as model.codec"),
+        class_name=_s("its class"),
+        tensors=_i("parameters of its layers, which stay as they were made"),
+        given=_i("tensors that it was given"),
+        example=_s("the name of one of these"),
+    ),
+    _kind(
         "tokenizer_bare",
         "load",
         "A tokenizer of a model that was loaded, which has no vocabulary: its files were not found, and it was made all the same.",

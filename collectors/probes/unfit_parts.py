@@ -1,7 +1,8 @@
-"""Parts that a family fills by itself, not strictly, with tensors of other shapes than theirs.
+"""Parts that a family fills by itself, not strictly, with tensors of other shapes than theirs, or with none of theirs.
 
-``Module.load_weights(..., strict=False)`` compares no shapes, so a codec whose config and weights disagree is
-loaded without a word and fails, or gives noise, where it is used.
+``Module.load_weights(..., strict=False)`` compares nothing, so a codec whose config and weights disagree is
+loaded without a word and fails, or gives noise, where it is used. One that is given another's tensors
+keeps the random numbers that it was made with.
 """
 
 from __future__ import annotations
@@ -18,10 +19,23 @@ class UnfitParts:
 
     def __init__(self) -> None:
         self._noted: List[Any] = []
+        #: By identity, parts that were given tensors, and what is to be told if none of them was theirs.
+        self._given: Dict[int, Any] = {}
 
     def note(self, part: Any, weights: Any) -> None:
         """Compare the shapes of ``part`` with those of ``weights``, pairs of name and array."""
         wanted, given = tensors.parameters(part), tensors.table(weights)
+        layers = tensors.in_layers(part)
+        if any(name in given for name in wanted):
+            self._given[id(part)] = part, None
+        elif layers and given and id(part) not in self._given:
+            told = {
+                "class_name": type(part).__name__,
+                "tensors": len(layers.intersection(wanted)),
+                "given": len(given),
+                "example": next(iter(given)),
+            }
+            self._given[id(part)] = part, told
         # A parameter without elements is a place that is kept for what the weights bring.
         unlike = [
             name for name, (_, shape) in wanted.items() if name in given and given[name][1] != shape and 0 not in shape
@@ -41,9 +55,11 @@ class UnfitParts:
     def report(self, model: Any, send: Callable[..., None]) -> None:
         """Send the parts that the loaded ``model`` holds, under the names by which it does, and forget them."""
         noted, self._noted = self._noted, []
-        if not noted:
+        unfilled, self._given = [entry for entry in self._given.values() if entry[1] is not None], {}
+        if not noted and not unfilled:
             return
         places: Dict[int, str] = {id(module): name for name, module in model.named_modules()}
-        parts = [{"part": "model.%s" % places[id(part)], **told} for part, told in noted if places.get(id(part))]
-        if parts:
-            send("unfit_parts", parts=parts)
+        for name, entries in (("unfit_parts", noted), ("unfilled_parts", unfilled[:_MAX_PARTS])):
+            parts = [{"part": "model.%s" % places[id(part)], **told} for part, told in entries if places.get(id(part))]
+            if parts:
+                send(name, parts=parts)

@@ -43,3 +43,15 @@ def test_a_place_without_elements_takes_any_shape_and_a_part_that_is_not_kept_do
     model = Whole()
     assert told(model, model, {"kept": (5, 3)}) == []
     assert told(nn.Linear(4, 8), model, {"weight": (8, 6)}) == []
+
+
+def test_a_part_that_is_given_only_tensors_of_another_is_told_unless_its_own_come_too() -> None:
+    model = Whole()
+    (found,) = told(model.codec, model, {"model.embed.weight": (8, 4), "model.norm.weight": (4,)})
+    assert (found["part"], found["tensors"], found["given"]) == ("model.codec", 2, 2)
+    assert found["example"] == "model.embed.weight"
+    watched, sent = UnfitParts(), []
+    for name in ("model.embed.weight", "weight"):
+        watched.note(model.codec, [(name, mx.zeros((8, 4)))])
+    watched.report(model, lambda kind, parts: sent.extend(parts))
+    assert sent == []
