@@ -23,7 +23,7 @@ FAMILIES = (
 Fault = tuple[str, Mapping[str, Any]]
 
 #: Faults of one model, and what of the fixes must be said.
-QUICK: tuple[tuple[tuple[Fault, ...], tuple[str, ...]], ...] = (
+OF_ONE_MODEL: tuple[tuple[tuple[Fault, ...], tuple[str, ...]], ...] = (
     ((("prefix-added", {"prefix": "module."}),), ("Remove the prefix",)),
     ((("tensor-extra", {}),), ("drop these tensors",)),
     (
@@ -41,17 +41,18 @@ QUICK: tuple[tuple[tuple[Fault, ...], tuple[str, ...]], ...] = (
 )
 
 
+@pytest.mark.long
 def test_fixes_give_back_the_parameters_of_the_unbroken_model(tmp_path: Path) -> None:
     whole = make_specimen("soprano", tmp_path)
     broken: list[Mutant] = []
-    for number, (faults, _) in enumerate(QUICK):
+    for number, (faults, _) in enumerate(OF_ONE_MODEL):
         specimen = whole
         for step, (kind, options) in enumerate(faults):
             mutant = mutate(specimen, kind, tmp_path / f"{number}-{step}", **options)
             specimen = mutant.specimen
         broken.append(mutant)
     for (faults, words), result in zip(
-        QUICK, fix_score.judged([(one, whole) for one in broken], tmp_path), strict=True
+        OF_ONE_MODEL, fix_score.judged([(one, whole) for one in broken], tmp_path), strict=True
     ):
         assert result.mark == "ok", (faults, result)
         assert all(word in result.detail for word in words), result

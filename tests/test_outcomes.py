@@ -105,7 +105,7 @@ def course(run: LoadRun) -> tuple[object, ...]:
 
 
 #: Enough of all kinds for every run; the others take their time in CI.
-QUICK = frozenset({"dia", "kitten_tts", "kokoro", "llama", "qwen3", "sesame", "soprano", "spark", "voxcpm"})
+QUICK = frozenset({"kitten_tts", "kokoro", "llama", "qwen3", "soprano"})
 
 
 @pytest.mark.parametrize(

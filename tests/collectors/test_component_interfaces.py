@@ -40,7 +40,7 @@ def test_a_token_beyond_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "8192" in warning.cause and "<|laugh|>" in warning.cause
 
 
-@pytest.mark.parametrize("added", [None, 8191])
+@pytest.mark.parametrize("added", [None, pytest.param(8191, marks=pytest.mark.long)])
 def test_a_table_that_holds_every_token(added: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = report_of("soprano", added, tmp_path, monkeypatch)
     assert report.verdict == "loads" and report.findings == []

@@ -285,7 +285,13 @@ def _apply(file: Path, folder: Path | None, patched: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "kind", "options", "patch"),
     [
-        ("llama", "companion-missing", {"repository": "mlx-community/snac_24khz"}, "first-use-llama"),
+        pytest.param(
+            "llama",
+            "companion-missing",
+            {"repository": "mlx-community/snac_24khz"},
+            "first-use-llama",
+            marks=pytest.mark.long,
+        ),
         ("kokoro", "mlx-layout", {}, "keep-fitting-kokoro"),
         ("kokoro", "key-unknown", {"path": "istftnet.gen_istft_win_size", "value": 20}, "known-keys-kokoro"),
     ],

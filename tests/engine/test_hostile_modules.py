@@ -95,7 +95,20 @@ RAISING = {
 }
 
 
-@pytest.mark.parametrize("code", HARMLESS.values(), ids=HARMLESS.keys())
+#: Of several that are alike, one is enough for every run.
+LONG = {
+    "hangs at exit",
+    "starts a thread",
+    "forks a child that goes on",
+    "breaks signals",
+    "registers an exit that fails",
+}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(code, id=name, marks=pytest.mark.long if name in LONG else ()) for name, code in HARMLESS.items()],
+)
 def test_what_does_not_keep_the_model_from_loading(examine: Callable[..., Report], code: str) -> None:
     report = examine(code)
     assert report.verdict in ("loads", "loads-with-warnings")

@@ -15,7 +15,11 @@ from tests.specimens import make_specimen
 
 @pytest.mark.parametrize(
     ("family", "wrapper", "outside"),
-    [("kokoro", "model", ()), ("soprano", "config", ("model_type",)), ("qwen3_tts", "config", ("model_type",))],
+    [
+        ("kokoro", "model", ()),
+        pytest.param("soprano", "config", ("model_type",), marks=pytest.mark.long),
+        pytest.param("qwen3_tts", "config", ("model_type",), marks=pytest.mark.long),
+    ],
 )
 def test_the_wrapper_is_the_one_root(
     family: str, wrapper: str, outside: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
