@@ -113,7 +113,7 @@ def _file_wanted(scene: Scene, doc: ExceptionDoc, at: Provenance) -> None:
     if path is None or (scene.sources.local and os.path.isdir(path)):
         return
     frame = doc.innermost
-    in_model, in_package = _inside(scene.model_directory, path), origin_of(path)
+    in_model, in_package = _seen_from(scene.model_directory, path) is not None, origin_of(path)
     if scene.model_directory is None and in_package.package is None and os.path.isabs(path):
         # Of a pasted text the directory is not known: a snapshot of the hub is one, and model code reads its own.
         in_model = "/snapshots/" in path or any(origin_of(at.file).is_model_code for at in doc.frames)
@@ -170,21 +170,19 @@ def _lies_in(directory: Path | None, path: str) -> bool:
 
 def place_in(directory: Path | None, path: str) -> str:
     """``path`` as seen from the model ``directory``; its base name where that is not known to hold it."""
-    roots = (os.path.abspath(directory), os.path.realpath(directory)) if directory is not None else ()
-    for root in roots if os.path.isabs(path) else ():
-        for candidate in (os.path.abspath(path), os.path.realpath(path)):
-            if os.path.commonpath([root, candidate]) == root:
-                return clean(Path(os.path.relpath(candidate, root)).as_posix(), 300)
+    seen = _seen_from(directory, path)
+    if seen is not None:
+        return clean(Path(seen).as_posix(), 300)
     return clean(os.path.basename(path.rstrip("/")), 200)
 
 
-def _inside(directory: Path | None, path: str) -> bool:
+def _seen_from(directory: Path | None, path: str) -> str | None:
+    """``path`` relative to the ``directory`` that holds it, None if none does."""
     if directory is None or not os.path.isabs(path):
-        return False
-    wanted = os.path.realpath(path)
+        return None
     # Snapshots of the hub cache link into it; both the name and what it stands for count.
-    return any(
-        os.path.commonpath([root, candidate]) == root
-        for root in {os.path.abspath(directory), os.path.realpath(directory)}
-        for candidate in {os.path.abspath(path), wanted}
-    )
+    for root in (os.path.abspath(directory), os.path.realpath(directory)):
+        for candidate in (os.path.abspath(path), os.path.realpath(path)):
+            if os.path.commonpath([root, candidate]) == root:
+                return os.path.relpath(candidate, root)
+    return None

@@ -7,7 +7,6 @@ section and share their first word or their last (``encoder_dim`` and ``decoder_
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
@@ -49,9 +48,9 @@ def _pairs(config: Mapping[str, Any]) -> Iterator[tuple[int, Path, str, str]]:
                 sections.append(((*path, name), value))
 
 
-def _kind(value: object) -> str | None:
+def _kind(value: object) -> tuple[bool, int] | None:
     """What can be exchanged for another of its kind: a size, or a list of as many sizes; None for all else."""
     sizes = value if isinstance(value, list) else [value]
     if not sizes or not all(type(size) is int and size > 0 for size in sizes):
         return None
-    return json.dumps([isinstance(value, list), len(sizes)])
+    return isinstance(value, list), len(sizes)

@@ -50,7 +50,7 @@ def _unset(tree: ast.Module, line: int) -> Iterator[tuple[str, int]]:
     if branch is None or branch.orelse:
         return
     inside = [node for statement in branch.body for node in walk(statement)]
-    called = {called_name(node).rpartition(".")[2] for node in inside if isinstance(node, ast.Call)}
+    called = {called_name(node) for node in inside if isinstance(node, ast.Call)}
     fillers = [node for node in nodes if isinstance(node, ast.FunctionDef) and node.name in called]
     inside += [node for filler in fillers for node in walk(filler)]
     set_here, refused = _assigned(inside), _refused(nodes)
@@ -62,7 +62,7 @@ def _unset(tree: ast.Module, line: int) -> Iterator[tuple[str, int]]:
 
 def _tests_file(node: ast.If, line: int) -> bool:
     test = node.test
-    return isinstance(test, ast.Call) and test.lineno == line and called_name(test).rpartition(".")[2] in _TESTS
+    return isinstance(test, ast.Call) and test.lineno == line and called_name(test) in _TESTS
 
 
 def _assigned(nodes: Sequence[ast.AST]) -> dict[str, list[ast.expr | None]]:
@@ -111,7 +111,4 @@ def _is_empty(value: ast.expr | None) -> bool:
 
 def _called_elsewhere(nodes: Iterable[ast.AST], inside: Sequence[ast.AST], names: set[str]) -> bool:
     here = {id(node) for node in inside}
-    return any(
-        isinstance(node, ast.Call) and id(node) not in here and called_name(node).rpartition(".")[2] in names
-        for node in nodes
-    )
+    return any(isinstance(node, ast.Call) and id(node) not in here and called_name(node) in names for node in nodes)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from mlx_diagnose.collectors.interpreter import Interpreter
 from mlx_diagnose.collectors.load import LoadRun
+from mlx_diagnose.collectors.probes.installed import CATEGORIES
 from mlx_diagnose.collectors.symptom import Symptom, symptom_of
 from mlx_diagnose.collectors.target import Located
 from mlx_diagnose.engine.isolation import IsolationError, Request, make
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 _TOLD = ("mlx", "mlx-lm", "transformers", "huggingface-hub")
 #: Releases that are tried at most in search of one that does otherwise than those at the ends.
 _SEARCH = 8
-#: Categories that a model type is looked up in when none is given.
-_CATEGORIES = ("tts", "stt", "sts", "vad", "lid", "codec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +198,7 @@ def _known_since(located: Located, category: str | None) -> str | None:
         config = json.loads((located.directory / "config.json").read_text(encoding="utf-8"))
         declared = config.get("model_type") or config.get("architecture")
         if isinstance(declared, str):
-            found = [supported_since(declared, name) for name in ([category] if category else _CATEGORIES)]
+            found = [supported_since(declared, name) for name in ([category] if category else CATEGORIES)]
             return min((entry.release for entry in found if entry is not None), key=Version, default=None)
     return None
 

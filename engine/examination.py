@@ -175,7 +175,9 @@ class Examination:
 
         directory, family = (run.mlx_audio or {}).get("directory"), self.family
         found: list[companions.Companion] = []
-        if directory is not None and family is not None:
+        # Of a repository that is only on the hub not all files are here.
+        complete = run.loads and self.directory is not None and self.located.cache is None
+        if directory is not None and family is not None and (complete or traced or not run.loads):
             found = companions.describe(
                 Path(directory),
                 run.category,
@@ -184,8 +186,7 @@ class Examination:
                 directory=self.directory,
                 search_path=(run.hello or {}).get("path", ()),
             )
-        # Of a repository that is only on the hub not all files are here.
-        if run.loads and self.directory is not None and self.located.cache is None:
+        if complete and self.directory is not None:
             from mlx_diagnose.collectors import unset_parts
 
             unset_parts.collect(self.memory, found, self.directory)

@@ -16,6 +16,14 @@ from mlx_diagnose.engine.report.view import ColorChoice, View, view_for
 if TYPE_CHECKING:
     from mlx_diagnose.engine.rulebase.loader import RuleBase
 
+CATEGORIES = ("tts", "stt", "sts", "vad", "lid", "codec")
+
+category_option = click.option(
+    "--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default."
+)
+online_option = click.option(
+    "--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline."
+)
 rules_option = click.option(
     "--rules", "rule_dirs", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="More rules."
 )

@@ -8,6 +8,7 @@ import click
 
 from mlx_diagnose import __version__
 from mlx_diagnose.engine.cli import _pasted
+from mlx_diagnose.engine.cli._asking import category_option, online_option
 from mlx_diagnose.engine.cli._commands import load, subcommands
 from mlx_diagnose.engine.cli._fixing import Fixing, fixing_options
 from mlx_diagnose.engine.cli._output import StatusLine
@@ -15,7 +16,6 @@ from mlx_diagnose.engine.cli._reporting import Reporting, reporting_options
 from mlx_diagnose.engine.cli._target import check_model
 from mlx_diagnose.engine.options import DEFAULT_TIMEOUT, Options
 
-CATEGORIES = ("tts", "stt", "sts", "vad", "lid", "codec")
 ENGINES = ("durable", "clips")
 _MEGABYTE = 1 << 20
 _LONGEST = 7 * 24 * 3600.0
@@ -47,9 +47,9 @@ class _WithSubcommands(click.Command):
     "--traceback", metavar="FILE", help="Classify a pasted traceback instead of a model; - for standard input."
 )
 @click.option("--python", metavar="PY", help="Interpreter to examine; else the activated environment's, else ours.")
-@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default.")
+@category_option
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub model.")
-@click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
+@online_option
 @click.option("--only-static", is_flag=True, help="Look at files only; run nothing of mlx-audio.")
 @click.option("--trace", is_flag=True, help="Record the calls that make the model, with their time and memory.")
 @click.option(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mlx_diagnose.engine.cli._asking import color_option
-from mlx_diagnose.engine.cli._diagnose import CATEGORIES, finite
+from mlx_diagnose.engine.cli._asking import category_option, color_option, online_option
+from mlx_diagnose.engine.cli._diagnose import finite
 from mlx_diagnose.engine.cli._output import StatusLine, write
 from mlx_diagnose.engine.cli._target import check_model
 from mlx_diagnose.engine.model import ExitCode
@@ -44,8 +44,8 @@ def _range(_context: click.Context, _parameter: click.Parameter, value: str | No
 @click.option("--python", metavar="PY", help="The Python to make environments of; ours by default.")
 @click.option("--extra", "extras", multiple=True, metavar="NAME", help="An extra of mlx-audio; may be given again.")
 @click.option("--with", "more", multiple=True, metavar="REQ", help="One more requirement; may be given again.")
-@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default.")
-@click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
+@category_option
+@online_option
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from mlx_diagnose.engine.cli._diagnose import CATEGORIES
+from mlx_diagnose.engine.cli._asking import category_option, online_option
 from mlx_diagnose.engine.cli._output import StatusLine, check_writable, write
 from mlx_diagnose.engine.cli._reporting import Reporting, exit_code, reporting_options
 from mlx_diagnose.engine.cli._target import check_model
@@ -25,9 +25,9 @@ def bundle() -> None:
 @bundle.command()
 @click.argument("model")
 @click.option("--python", metavar="PY", help="Interpreter to examine; else the activated environment's, else ours.")
-@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default.")
+@category_option
 @click.option("--revision", metavar="REV", help="Branch, tag or commit of a hub model.")
-@click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
+@online_option
 @click.option("--only-static", is_flag=True, help="Look at files only; run nothing of mlx-audio.")
 @click.option("-o", "--output", metavar="FILE", help="The bundle; NAME.diagnose.zip here by default.")
 def save(

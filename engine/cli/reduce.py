@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from mlx_diagnose.engine.cli._asking import color_option
-from mlx_diagnose.engine.cli._diagnose import CATEGORIES, finite
+from mlx_diagnose.engine.cli._asking import category_option, color_option, online_option
+from mlx_diagnose.engine.cli._diagnose import finite
 from mlx_diagnose.engine.cli._output import StatusLine, write
 from mlx_diagnose.engine.cli._target import check_model
 from mlx_diagnose.engine.model import ExitCode
@@ -20,8 +20,8 @@ from mlx_diagnose.engine.report.view import ColorChoice, view_for
 @click.command()
 @click.argument("model")
 @click.option("--python", metavar="PY", help="Interpreter to examine; else the activated environment's, else ours.")
-@click.option("--category", type=click.Choice(CATEGORIES), help="What kind of model it is; found out by default.")
-@click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
+@category_option
+@online_option
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),

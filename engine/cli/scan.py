@@ -11,8 +11,15 @@ from typing import Any
 import click
 
 from mlx_diagnose import __version__
-from mlx_diagnose.engine.cli._asking import color_option, fail_on_option, no_plugins_option, rules_option
-from mlx_diagnose.engine.cli._diagnose import CATEGORIES, finite
+from mlx_diagnose.engine.cli._asking import (
+    CATEGORIES,
+    color_option,
+    fail_on_option,
+    no_plugins_option,
+    online_option,
+    rules_option,
+)
+from mlx_diagnose.engine.cli._diagnose import finite
 from mlx_diagnose.engine.cli._output import StatusLine, check_writable, write
 from mlx_diagnose.engine.cli._reporting import FailOn, exit_code
 from mlx_diagnose.engine.cli._target import check_model
@@ -25,7 +32,7 @@ from mlx_diagnose.engine.report.view import ColorChoice, view_for
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--python", metavar="PY", help="Interpreter to examine; else the activated environment's, else ours.")
 @click.option("--category", type=click.Choice(CATEGORIES), help="What kind of models they are; found out by default.")
-@click.option("--online/--offline", default=None, help="Whether the hub may be asked; local directories: offline.")
+@online_option
 @click.option("--only-static", is_flag=True, help="Look at files only; run nothing of mlx-audio.")
 @click.option(
     "--timeout",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -19,15 +18,6 @@ from mlx_diagnose.engine.memory import WorkingMemory
 
 _KNOWN = Path(__file__).parents[2] / "knowledge_base" / "configurations" / "tts"
 _CONFIGURATIONS = sorted(file for file in _KNOWN.glob("*.json") if "." not in file.stem)
-
-
-@pytest.fixture(scope="module")
-def mlx_audio() -> Path:
-    """The installed mlx-audio; it is read, not imported."""
-    found = importlib.util.find_spec("mlx_audio")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("mlx-audio is not installed")
-    return Path(found.submodule_search_locations[0])
 
 
 def _difference(folder: Path, family: str, config: dict[str, Any], signature: Any = None) -> WorkingMemory:

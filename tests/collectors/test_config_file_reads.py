@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import textwrap
 from pathlib import Path
@@ -15,15 +14,6 @@ from mlx_diagnose.collectors.config_difference import collect
 from mlx_diagnose.collectors.sources import describe_source
 from mlx_diagnose.engine.memory import WorkingMemory
 from tests.specimens import codecs
-
-
-@pytest.fixture(scope="module")
-def mlx_audio() -> Path:
-    """The installed mlx-audio; it is read, not imported."""
-    found = importlib.util.find_spec("mlx_audio")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("mlx-audio is not installed")
-    return Path(found.submodule_search_locations[0])
 
 
 def compared(folder: Path, family: str, config: dict[str, Any]) -> WorkingMemory:

@@ -95,14 +95,6 @@ def _facts(package: Path, name: str, config: dict[str, Any] | None, **more: Any)
     return memory
 
 
-@pytest.fixture(scope="module")
-def mlx_audio() -> Path:
-    found = importlib.util.find_spec("mlx_audio")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("mlx-audio is not installed")
-    return Path(found.submodule_search_locations[0])
-
-
 # -- the prediction ----------------------------------------------------------------------------
 
 
